@@ -1,0 +1,164 @@
+package builtin
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/inventory"
+	"github.com/pgrun/pgrun/runtime/secret"
+)
+
+// Scope is what a running task gives the builtins that it calls. One goroutine uses it at a time.
+type Scope struct {
+	// Context ends with the task, or sooner: with the nearest deadline around the call.
+	Context context.Context
+
+	Check bool // a dry run
+	Host  *inventory.Host
+	Hosts Hosts
+	Mask  *secret.Mask
+
+	// Report is told what each builtin did.
+	Report func(Event)
+
+	// Root is done when even clean-ups have to end.
+	Root context.Context
+
+	depth int // of threads, see Fresh
+}
+
+// Hosts reaches the hosts of the inventory.
+type Hosts interface {
+	// Reader returns the looking half of a host.
+	Reader(h *inventory.Host) (host.Reader, error)
+
+	// Host returns both halves; under --check it is an error.
+	Host(h *inventory.Host) (host.Host, error)
+
+	// Pending reports whether something on h would have changed in this dry run.
+	Pending(h *inventory.Host) bool
+
+	// SetPending notes that something on h would change.
+	SetPending(h *inventory.Host)
+}
+
+// Event says what one call of a builtin did.
+type Event struct {
+	Host     string
+	Builtin  string // "apt.install"; empty for a line that a script logged
+	Position string // file:line:col of the call
+	Status   Status
+	Summary  []string // of a failed call: what it set out to do, some of which may be done; nil if nothing was begun
+	Diff     string
+	Took     time.Duration
+	Data     map[string]any // of a logged line: strings, bools and numbers, for programs
+}
+
+// Changes reports whether the call changed something, or would, or failed while it did.
+func (e Event) Changes() bool {
+	return e.Status == Changed || e.Status == Unknown || e.Attempted()
+}
+
+// Attempted reports whether the call failed after it had begun to change something.
+func (e Event) Attempted() bool { return e.Status == FailedStatus && len(e.Summary) > 0 }
+
+// Status is what a builtin's call came to.
+type Status string
+
+// What a call can come to.
+const (
+	Same         Status = "ok"      // nothing to change, or only looked
+	Changed      Status = "changed" // or would change, in a dry run
+	Unknown      Status = "unknown" // would change; the details are not known until applied
+	FailedStatus Status = "failed"
+	Logged       Status = "log"
+)
+
+type callKey struct{}
+
+// state is what a call's context knows of the run.
+type state struct{ check, pending bool }
+
+// DryRun reports whether ctx is that of a builtin's call in a dry run, and whether something on the
+// call's host would have changed by then: what the look finds may not be what a real run will find.
+func DryRun(ctx context.Context) (dry, pending bool) {
+	s, _ := ctx.Value(callKey{}).(state)
+	return s.check, s.check && s.pending
+}
+
+// contextOf returns the context that a builtin called on the host gets.
+func (s *Scope) contextOf(on *inventory.Host) context.Context {
+	return context.WithValue(s.Context, callKey{}, state{s.Check, s.Check && s.Hosts.Pending(on)})
+}
+
+// Files finds the files of the project that scripts name.
+type Files interface {
+	// Resolve says where the file is that a script calls path. It may not exist; one outside of the
+	// project is an error.
+	Resolve(script, path string) (fsys fs.FS, name string, err error)
+}
+
+const (
+	scopeKey = "pgrun.scope"
+	filesKey = "pgrun.files"
+)
+
+// maxDepth bounds how deep threads of the script are nested, see Fresh.
+const maxDepth = 50
+
+// Bind gives a thread its scope, before the thread runs.
+func Bind(thread *starlark.Thread, s *Scope) { thread.SetLocal(scopeKey, s) }
+
+// ScopeOf returns the thread's scope, or nil while a playbook loads.
+func ScopeOf(thread *starlark.Thread) *Scope {
+	s, _ := thread.Local(scopeKey).(*Scope)
+	return s
+}
+
+// BindFiles gives a thread the project's files, before the thread runs.
+func BindFiles(thread *starlark.Thread, f Files) { thread.SetLocal(filesKey, f) }
+
+// callerOf says where the builtin that runs now was called from.
+func callerOf(thread *starlark.Thread) caller {
+	files, _ := thread.Local(filesKey).(Files)
+	from := caller{scope: ScopeOf(thread), files: files}
+	if thread.CallStackDepth() > 1 {
+		from.file = thread.CallFrame(1).Pos.Filename()
+	}
+	return from
+}
+
+// Within makes the scope's context ctx until the returned function is called.
+func (s *Scope) Within(ctx context.Context) (leave func()) {
+	outer := s.Context
+	s.Context = ctx
+	return func() { s.Context = outer }
+}
+
+// Fresh runs f on a new thread whose context is ctx, for what must run although the caller's thread was
+// cancelled. The dialect's check against recursion does not see through a new thread, so the depth of
+// threads is bounded here.
+func (s *Scope) Fresh(thread *starlark.Thread, ctx context.Context, f starlark.Callable) (starlark.Value, error) {
+	if s.depth >= maxDepth {
+		return nil, fmt.Errorf("nested %d deep: endless recursion?", maxDepth)
+	}
+	inner := *s
+	inner.Context = ctx
+	inner.depth++
+	fresh := &starlark.Thread{Name: thread.Name, Print: thread.Print, Load: thread.Load}
+	Bind(fresh, &inner)
+	fresh.SetLocal(filesKey, thread.Local(filesKey))
+	stop := context.AfterFunc(ctx, func() { fresh.Cancel(context.Cause(ctx).Error()) })
+	defer stop()
+	return starlark.Call(fresh, f, nil, nil)
+}
+
+// Log reports a line of the script's own.
+func (s *Scope) Log(message string) {
+	s.Report(Event{Host: s.Host.Name, Status: Logged, Summary: []string{message}})
+}

@@ -1,0 +1,194 @@
+package incus
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lxc/incus/v6/shared/api"
+
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+// Instance is a container or a virtual machine. Its Settings are its own; what it has with its
+// profiles' is expanded.
+type Instance struct {
+	Name         string
+	Status       string // "Running", "Stopped", "Frozen", "Error", or one in between such as "Starting"
+	Type         string // "container" or "virtual-machine"
+	Architecture string // "x86_64", "aarch64", ...
+	Location     string // the member of the cluster that it is on; "none" without a cluster
+	Image        string // fingerprint of the image that it was made of
+	Ephemeral    bool
+	Created      time.Time
+	Used         time.Time // when it was last started; zero where it never was
+	Project      string
+	Settings
+
+	ExpandedConfig  map[string]string
+	ExpandedDevices map[string]map[string]string
+}
+
+// instanceFrom copies what we tell of an instance.
+func instanceFrom(i api.Instance) Instance {
+	used := i.LastUsedAt
+	if used.Unix() <= 0 { // the daemon's way to say never
+		used = time.Time{}
+	}
+	return Instance{
+		Name:         i.Name,
+		Status:       i.Status,
+		Type:         i.Type,
+		Architecture: i.Architecture,
+		Location:     i.Location,
+		Image:        i.Config["volatile.base_image"],
+		Ephemeral:    i.Ephemeral,
+		Created:      i.CreatedAt,
+		Used:         used,
+		Project:      i.Project,
+		Settings: Settings{
+			Description: &i.Description,
+			Config:      i.Config,
+			Devices:     i.Devices,
+			Profiles:    i.Profiles,
+		},
+		ExpandedConfig:  i.ExpandedConfig,
+		ExpandedDevices: i.ExpandedDevices,
+	}
+}
+
+// instanceCache keeps the list of instances for a moment, so that all hosts of a play share one
+// request.
+type instanceCache struct {
+	lock chan struct{} // holds one token while somebody uses or fetches the list
+	list []Instance
+	at   time.Time
+}
+
+const cacheAge = time.Second
+
+// drop forgets the list.
+func (c *instanceCache) drop() {
+	c.lock <- struct{}{}
+	c.at = time.Time{}
+	<-c.lock
+}
+
+// Instances lists the project's instances in the order of their names. The list may be a second
+// old. It is the caller's, what is in it is shared: do not change it.
+func (s *Server) Instances(ctx context.Context) ([]Instance, error) {
+	return look(ctx, s, "list instances", func(ctx context.Context) ([]Instance, error) {
+		cache := &s.instances
+		select {
+		case cache.lock <- struct{}{}:
+			defer func() { <-cache.lock }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if time.Since(cache.at) < cacheAge {
+			return slices.Clone(cache.list), nil
+		}
+		at := time.Now()
+		got, err := s.client(ctx).GetInstances(api.InstanceTypeAny)
+		if err != nil {
+			return nil, err
+		}
+		cache.list, cache.at = sorted(got), at
+		return slices.Clone(cache.list), nil
+	})
+}
+
+// AllInstances lists the instances of all projects that we may see, in the order of their names.
+func (s *Server) AllInstances(ctx context.Context) ([]Instance, error) {
+	return look(ctx, s, "list the instances of all projects", func(ctx context.Context) ([]Instance, error) {
+		got, err := s.client(ctx).GetInstancesAllProjects(api.InstanceTypeAny)
+		return sorted(got), err
+	})
+}
+
+// sorted copies what we tell of instances, in the order of their names.
+func sorted(got []api.Instance) []Instance {
+	list := make([]Instance, len(got))
+	for n, i := range got {
+		list[n] = instanceFrom(i)
+	}
+	slices.SortFunc(list, func(a, b Instance) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// cached returns an instance from the list.
+func (s *Server) cached(ctx context.Context, name string) (Instance, error) {
+	list, err := s.Instances(ctx)
+	if err != nil {
+		return Instance{}, err
+	}
+	if n := slices.IndexFunc(list, func(i Instance) bool { return i.Name == name }); n >= 0 {
+		return list[n], nil
+	}
+	return Instance{}, s.absent(name)
+}
+
+// Instance returns one instance as it is now. One that does not exist is host.ErrAbsent.
+func (s *Server) Instance(ctx context.Context, name string) (Instance, error) {
+	return look(ctx, s, fmt.Sprintf("look at instance %q", name), func(ctx context.Context) (Instance, error) {
+		got, _, err := s.client(ctx).GetInstance(name)
+		if err != nil {
+			return Instance{}, s.instanceError(name, err)
+		}
+		return instanceFrom(*got), nil
+	})
+}
+
+// HasSnapshots reports whether an instance has any.
+func (s *Server) HasSnapshots(ctx context.Context, name string) (bool, error) {
+	return look(ctx, s, fmt.Sprintf("look at the snapshots of instance %q", name), func(ctx context.Context) (bool, error) {
+		names, err := s.client(ctx).GetInstanceSnapshotNames(name)
+		return len(names) > 0, s.instanceError(name, err)
+	})
+}
+
+func (s *Server) absent(name string) error {
+	return fmt.Errorf("no instance %q on %s: %w", name, s, host.ErrAbsent)
+}
+
+// instanceError makes a 404 host.ErrAbsent.
+func (s *Server) instanceError(name string, err error) error {
+	if api.StatusErrorCheck(err, http.StatusNotFound) {
+		return s.absent(name)
+	}
+	return err
+}
+
+// Address is one of an instance's network addresses.
+type Address struct {
+	Interface string // the name inside the instance: "eth0"
+	Family    string // "inet" or "inet6"
+	Address   string
+	Netmask   string // the length of the prefix: "24"
+	Scope     string // "global", "link" or "local"
+}
+
+// Addresses lists an instance's addresses, by interface, IPv4 first. A stopped one has none. The
+// daemon has to enter the instance for them: this takes it some ten milliseconds.
+func (s *Server) Addresses(ctx context.Context, name string) ([]Address, error) {
+	state, err := look(ctx, s, fmt.Sprintf("look at the addresses of instance %q", name), func(ctx context.Context) (*api.InstanceState, error) {
+		state, _, err := s.client(ctx).GetInstanceState(name)
+		return state, s.instanceError(name, err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var list []Address
+	for iface, network := range state.Network {
+		for _, a := range network.Addresses {
+			list = append(list, Address{iface, a.Family, a.Address, a.Netmask, a.Scope})
+		}
+	}
+	slices.SortFunc(list, func(a, b Address) int {
+		return strings.Compare(a.Interface+" "+a.Family+" "+a.Address, b.Interface+" "+b.Family+" "+b.Address)
+	})
+	return list, nil
+}

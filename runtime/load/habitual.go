@@ -1,0 +1,64 @@
+package load
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"go.starlark.net/syntax"
+
+	"github.com/pgrun/pgrun/runtime/suggest"
+)
+
+var (
+	unexpected = regexp.MustCompile(`^got ([a-z]+), want `)
+	formatted  = regexp.MustCompile(`(?i)\b(f|fr|rf)["']`)
+	asserted   = regexp.MustCompile(`^\s*assert\b`)
+	yamlLine   = regexp.MustCompile(`^(---|- +[a-z_]+:|[a-z_]+:( |$))`)
+)
+
+// habitual adds to a syntax error what to write in place of what Python, or an Ansible playbook, has there.
+func habitual(err error, source []byte) error {
+	var e syntax.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	if isYAML(source) {
+		return fmt.Errorf("%w: this is YAML: a playbook or an inventory is a Starlark file, see docs/playbooks.md", err)
+	}
+	line := lineOf(source, e.Pos)
+	hint := ""
+	if got := unexpected.FindStringSubmatch(e.Msg); got != nil {
+		hint = suggest.Habit(got[1])
+	}
+	switch {
+	case hint != "":
+	case strings.HasPrefix(e.Msg, "got string literal") && formatted.MatchString(line):
+		hint = `there are no f-strings: write "%s on %s" % (a, b)`
+	case asserted.MatchString(line):
+		hint = suggest.Habit("assert")
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, hint)
+}
+
+// isYAML looks at the first line that is neither empty nor a comment.
+func isYAML(source []byte) bool {
+	for line := range bytes.Lines(source) {
+		if trimmed := bytes.TrimSpace(line); len(trimmed) > 0 && trimmed[0] != '#' {
+			return yamlLine.Match(line)
+		}
+	}
+	return false
+}
+
+func lineOf(source []byte, at syntax.Position) string {
+	lines := bytes.Split(source, []byte("\n"))
+	if i := int(at.Line) - 1; i >= 0 && i < len(lines) {
+		return string(lines[i])
+	}
+	return ""
+}

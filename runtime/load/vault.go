@@ -1,0 +1,90 @@
+package load
+
+import (
+	"fmt"
+	"io/fs"
+
+	"go.starlark.net/starlark"
+
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/secret"
+	"github.com/pgrun/pgrun/runtime/vault"
+)
+
+type vaultParams struct {
+	Path builtin.Source `star:"path,required" doc:"A YAML file, encrypted by ansible-vault as a whole, in some values (!vault), or not at all."`
+}
+
+type secretParams struct {
+	Text builtin.Text `star:"text,required" doc:"The secret."`
+}
+
+// secretModules are the builtins that make secrets, in playbooks and inventories alike.
+func (l *loader) secretModules() []builtin.Module {
+	return []builtin.Module{
+		{
+			Name: "vault",
+			Doc:  "Files encrypted by ansible-vault.",
+			Builtins: []builtin.Builtin{&builtin.Control[vaultParams]{
+				Name: "read", AtLoad: true, Positional: 1,
+				Doc:  "Reads a YAML file as a dict. Every string in it is a secret, encrypted or not. The password comes from --vault-id, --vault-password-file, --ask-vault-pass, ANSIBLE_VAULT_PASSWORD_FILE, ANSIBLE_VAULT_IDENTITY_LIST or ~/.ansible/vault_pass, and is asked for only where something is encrypted.",
+				Call: l.vaultRead,
+			}},
+		},
+		{
+			Builtins: []builtin.Builtin{&builtin.Control[secretParams]{
+				Name: "secret", AtLoad: true, Positional: 1,
+				Doc: "Makes a secret of a text. It prints as " + secret.Printed + ", is hidden by value in all output, and can be joined with +.",
+				Call: func(_ *builtin.Call, p secretParams) (starlark.Value, error) {
+					return secret.New(l.Mask, p.Text.Reveal()), nil
+				},
+			}},
+		},
+	}
+}
+
+func (l *loader) vaultRead(c *builtin.Call, p vaultParams) (starlark.Value, error) {
+	data, err := fs.ReadFile(p.Path.FS, p.Path.Name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	content, err := vault.Load(l.ctx, p.Path.Path, data, l.Vault)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	value := l.fromYAML(content, true)
+	value.Freeze()
+	return value, nil
+}
+
+// fromYAML makes Starlark values of what the vault read.
+func (l *loader) fromYAML(v any, secrets bool) starlark.Value {
+	switch v := v.(type) {
+	case vault.Secret:
+		if secrets {
+			return secret.New(l.Mask, v.Reveal())
+		}
+		return starlark.String(v.Reveal())
+	case string:
+		return starlark.String(v)
+	case int64:
+		return starlark.MakeInt64(v)
+	case float64:
+		return starlark.Float(v)
+	case bool:
+		return starlark.Bool(v)
+	case []any:
+		items := make([]starlark.Value, len(v))
+		for i, item := range v {
+			items[i] = l.fromYAML(item, secrets)
+		}
+		return starlark.NewList(items)
+	case vault.Map:
+		dict := starlark.NewDict(len(v))
+		for _, entry := range v {
+			_ = dict.SetKey(l.fromYAML(entry.Key, false), l.fromYAML(entry.Value, secrets)) // keys are names
+		}
+		return dict
+	}
+	return starlark.None
+}

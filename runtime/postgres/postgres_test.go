@@ -1,0 +1,266 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/postgres/postgrestest"
+)
+
+var server postgrestest.Server
+
+func TestMain(m *testing.M) { postgrestest.Main(m, &server) }
+
+func local(t *testing.T) Target {
+	server.Need(t)
+	return Target{Socket: server.Dir, Port: server.Port}
+}
+
+func TestReadCannotWrite(t *testing.T) {
+	target, ctx := local(t), t.Context()
+	for _, statement := range []string{
+		"CREATE TABLE written_by_a_look (n int)",
+		"CREATE ROLE written_by_a_look",
+		"ALTER SYSTEM SET work_mem = '5MB'",
+		"DO $$ BEGIN COMMIT; CREATE TABLE written_by_a_look (n int); END $$",
+	} {
+		err := Read(ctx, server.Host, target, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, statement)
+			return err
+		})
+		if err == nil {
+			t.Errorf("a look could run %s", statement)
+		}
+	}
+	conn, err := Connect(ctx, server.Host, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangUp(conn)
+	if _, err := conn.Exec(ctx, "CREATE TABLE written_by_a_look (n int)"); Code(err) != readOnlyTransaction {
+		t.Errorf("a read-only session wrote: %v", err)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	target, ctx := local(t), t.Context()
+	var name, zone string
+	err := Write(ctx, server.Host, target, func(conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, "CREATE TEMP TABLE t (n int)"); err != nil {
+			return err
+		}
+		return conn.QueryRow(ctx, "SELECT current_setting('application_name'), current_setting('timezone')").Scan(&name, &zone)
+	})
+	if err != nil || name != "pgrun" || zone != "UTC" {
+		t.Errorf("got %q, %q, %v", name, zone, err)
+	}
+}
+
+func TestTheOperatorsEnvironmentDoesNotMatter(t *testing.T) {
+	target := local(t)
+	for _, v := range []string{"PGHOST", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGOPTIONS", "PGAPPNAME", "PGTZ"} {
+		t.Setenv(v, "nonsense")
+	}
+	t.Setenv("PGPORT", "1")
+	t.Setenv("PGSSLMODE", "verify-full")
+	t.Setenv("PGTARGETSESSIONATTRS", "standby")
+	t.Setenv("PGREQUIREAUTH", "md5")
+	if err := Read(t.Context(), server.Host, target, func(pgx.Tx) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestURI(t *testing.T) {
+	local(t)
+	ctx := t.Context()
+	server.Psql(t, "DROP DATABASE IF EXISTS uri; DROP ROLE IF EXISTS uri; CREATE ROLE uri LOGIN PASSWORD 'p@ss/word?'; CREATE DATABASE uri OWNER uri")
+	for _, viaHost := range []bool{false, true} {
+		for _, uri := range []string{
+			fmt.Sprintf("postgres://uri:p%%40ss%%2Fword%%3F@127.0.0.1:%d/uri?sslmode=disable", server.Port),
+			fmt.Sprintf("postgresql://uri:p%%40ss%%2Fword%%3F@/uri?host=%s&port=%d", server.Dir, server.Port),
+			fmt.Sprintf("postgres://uri:p%%40ss%%2Fword%%3F@127.0.0.1:1,127.0.0.1:%d/uri?sslmode=disable&target_session_attrs=read-write", server.Port),
+		} {
+			target := Target{URI: builtin.Plain(uri), ViaHost: viaHost}
+			var who, what string
+			err := Read(ctx, server.Host, target, func(tx pgx.Tx) error {
+				return tx.QueryRow(ctx, "SELECT current_user, current_database()").Scan(&who, &what)
+			})
+			if err != nil || who != "uri" || what != "uri" {
+				t.Errorf("%s: %q in %q, %v", uri, who, what, err)
+			}
+		}
+	}
+}
+
+func TestConnectErrors(t *testing.T) {
+	here := local(t)
+	server.Psql(t, "DROP ROLE IF EXISTS wrong; CREATE ROLE wrong LOGIN PASSWORD 'right'")
+	empty := t.TempDir()
+	stale := t.TempDir()
+	if err := os.WriteFile(stale+"/.s.PGSQL.5432", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // connections stay in its queue
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	silent := listener.Addr().String()
+	uri := func(format string, args ...any) Target {
+		return Target{URI: builtin.Plain(fmt.Sprintf(format, args...))}
+	}
+	for _, c := range []struct {
+		name    string
+		target  Target
+		missing bool
+		want    []string
+	}{
+		{"no socket", Target{Socket: empty}, true, []string{"no such file", empty, "not running"}},
+		{"stale socket", Target{Socket: stale}, true, []string{"refused"}},
+		{"relative socket", Target{Socket: "run"}, false, []string{"socket:", "absolute"}},
+		{"no database", Target{Socket: here.Socket, Port: here.Port, Database: "nowhere"}, true, []string{`"nowhere"`, "sql.database"}},
+		{"no password on the socket", Target{Socket: here.Socket, Port: here.Port, Role: "wrong"}, true, []string{"local all postgres peer"}},
+		{"wrong password", uri("postgres://wrong:hunter2hunter2@127.0.0.1:%d/postgres?sslmode=disable", here.Port), true, []string{"another password"}},
+		{"nobody listens", uri("postgres://wrong:hunter2hunter2@127.0.0.1:1/postgres?sslmode=disable"), true, []string{"connection refused"}},
+		{"no TLS there", uri("postgres://wrong:hunter2hunter2@127.0.0.1:%d/postgres?sslmode=require", here.Port), false, []string{"TLS"}},
+		{"no CA file", uri("postgres://wrong:hunter2hunter2@127.0.0.1/postgres?sslmode=verify-full&sslrootcert=/nowhere.pem"), false, []string{"/nowhere.pem"}},
+		{"bad port", uri("postgres://wrong:hunter2hunter2@127.0.0.1:port/postgres"), false, []string{"uri: not a connection URI"}},
+		{"unescaped password", uri("postgres://wrong:hunter2hunter2%%zz@127.0.0.1/postgres"), false, []string{"percent-encoded"}},
+		{"no URI", uri("host=127.0.0.1 password=hunter2hunter2"), false, []string{"uri: not a connection URI"}},
+		{"nobody answers", uri("postgres://wrong:hunter2hunter2@%s/postgres?connect_timeout=1&sslmode=disable", silent), false, []string{silent, "no answer within 1s"}},
+		{"several", uri("postgres://wrong:hunter2hunter2@127.0.0.1:1,127.0.0.1:%d/postgres?sslmode=disable", here.Port), true, []string{"and 1 more", "refused", "password authentication failed"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			started := time.Now()
+			err := Read(t.Context(), server.Host, c.target, func(pgx.Tx) error { return nil })
+			if err == nil {
+				t.Fatal("no error")
+			}
+			t.Log(err)
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("want %q in: %v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the password is in the error: %v", err)
+			}
+			if host.Missing(err) != c.missing {
+				t.Errorf("missing is %v: %v", !c.missing, err)
+			}
+			if took := time.Since(started); took > 5*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
+
+func TestExplain(t *testing.T) {
+	target, ctx := local(t), t.Context()
+	var explained *Error
+	run := func(statement string) error {
+		return Read(ctx, server.Host, target, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, statement)
+			if err != nil {
+				err = fmt.Errorf("counting: %w", err)
+			}
+			return err
+		})
+	}
+	err := run("SELECT * FROM nowhere")
+	if !errors.As(err, &explained) || !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), `counting: relation "nowhere" does not exist`) {
+		t.Error(err)
+	}
+	if err := run("SELEC"); host.Missing(err) || !strings.Contains(err.Error(), "syntax error") {
+		t.Error(err)
+	}
+	if err := run("CREATE TABLE t (n int)"); !strings.Contains(err.Error(), "on the primary") {
+		t.Error(err)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	target := local(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	started := time.Now()
+	err := Write(ctx, server.Host, target, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "SELECT pg_sleep(60)")
+		return err
+	})
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(started) > 2*time.Second {
+		t.Errorf("%v after %s", err, time.Since(started))
+	}
+	for range 100 { // the cancel request ends the statement, too, not only the connection
+		if server.Psql(t, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND application_name = 'pgrun'") == "0" {
+			return
+		}
+	}
+	t.Error("the statement still runs on the server")
+}
+
+func TestLostConnection(t *testing.T) {
+	target, ctx := local(t), t.Context()
+	err := Write(ctx, server.Host, target, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "SELECT pg_terminate_backend(pg_backend_pid())")
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "not known") {
+		t.Error(err)
+	}
+	err = Write(ctx, server.Host, target, func(conn *pgx.Conn) error {
+		_ = conn.PgConn().Conn().Close()
+		_, err := conn.Exec(ctx, "SELECT 1")
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "lost") {
+		t.Error(err)
+	}
+}
+
+func TestQuoteText(t *testing.T) {
+	target, ctx := local(t), t.Context()
+	texts := []string{"", "plain", "it's", `back\slash`, `\'; DROP TABLE x; --`, "new\nline", "$1", "ü😀", `E'\\'`}
+	for _, conforming := range []string{"on", "off"} {
+		err := Read(ctx, server.Host, target, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "SET LOCAL standard_conforming_strings = "+conforming); err != nil {
+				return err
+			}
+			for _, text := range texts {
+				var back string
+				if err := tx.QueryRow(ctx, "SELECT"+" "+QuoteText(text)).Scan(&back); err != nil || back != text {
+					t.Errorf("%q came back as %q, %v", text, back, err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	server.Need(b)
+	target := Target{Socket: server.Dir, Port: server.Port}
+	for b.Loop() {
+		err := Read(b.Context(), server.Host, target, func(tx pgx.Tx) error {
+			var n int
+			return tx.QueryRow(b.Context(), "SELECT 1").Scan(&n)
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}

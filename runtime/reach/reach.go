@@ -1,0 +1,202 @@
+// Package reach keeps the way to each host of a run: which transport it has, and the one session
+// that all its tasks share.
+package reach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/incus"
+	"github.com/pgrun/pgrun/runtime/inventory"
+	"github.com/pgrun/pgrun/runtime/transport"
+)
+
+// Hosts reaches the hosts of an inventory. It is safe for concurrent use.
+type Hosts struct {
+	readOnly bool
+
+	mu      sync.Mutex
+	servers map[incus.Remote]*server
+	hosts   map[string]machine
+	pending map[string]bool
+
+	over    context.Context // done when the run is over: no session is opened any more
+	end     context.CancelFunc
+	warming sync.WaitGroup
+}
+
+// New makes Hosts. Read-only ones, for a dry run, have no way to write to any host or daemon.
+func New(readOnly bool) *Hosts {
+	over, end := context.WithCancel(context.Background())
+	return &Hosts{
+		over:     over,
+		end:      end,
+		readOnly: readOnly,
+		servers:  map[incus.Remote]*server{},
+		hosts:    map[string]machine{},
+		pending:  map[string]bool{},
+	}
+}
+
+// server is a connection to an Incus daemon, made when it is first needed. One that failed is tried
+// again by the next call: a playbook may have started the daemon meanwhile.
+type server struct {
+	mu        sync.Mutex
+	connected *incus.Server
+}
+
+func (h *Hosts) server(ctx context.Context, remote incus.Remote) (*incus.Server, error) {
+	h.mu.Lock()
+	s := h.servers[remote]
+	if s == nil {
+		s = &server{}
+		h.servers[remote] = s
+	}
+	h.mu.Unlock()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.connected == nil {
+		connected, err := incus.Connect(ctx, remote)
+		if err != nil {
+			return nil, err
+		}
+		s.connected = connected
+	}
+	return s.connected, nil
+}
+
+// owned says which daemon a host belongs to, for the builtins that act on the instance itself.
+type owned struct {
+	hosts *Hosts
+	host  *inventory.Host
+}
+
+// Incus returns the daemon that owns the instance, or the one that runs on a local host.
+func (o owned) Incus(ctx context.Context) (*incus.Server, error) {
+	return o.hosts.server(ctx, incus.Remote{Name: o.host.Remote, Project: o.host.Project, ReadOnly: o.hosts.readOnly})
+}
+
+// Instance is the name of the host's Incus instance; empty for a local host.
+func (o owned) Instance() string { return o.host.Instance }
+
+// machine is what the builtins get for a host: one of the two below.
+type machine interface {
+	host.Reader
+	incus.Owned
+	Connect(ctx context.Context) error
+	Close() error
+}
+
+type looking struct {
+	*transport.Reader
+	owned
+}
+
+type acting struct {
+	*transport.Session
+	owned
+}
+
+var _ host.Host = acting{}
+
+// Reader returns the looking half of a host.
+func (h *Hosts) Reader(on *inventory.Host) (host.Reader, error) { return h.machine(on) }
+
+// Host returns both halves of a host; a read-only Hosts has none.
+func (h *Hosts) Host(on *inventory.Host) (host.Host, error) {
+	m, err := h.machine(on)
+	if err != nil {
+		return nil, err
+	}
+	writer, ok := m.(host.Host)
+	if !ok {
+		return nil, errors.New("internal error: a dry run asked for a host to write to")
+	}
+	return writer, nil
+}
+
+func (h *Hosts) machine(on *inventory.Host) (machine, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if m := h.hosts[on.Name]; m != nil {
+		return m, nil
+	}
+	if h.over.Err() != nil {
+		return nil, fmt.Errorf("%s: the run is over", on.Name)
+	}
+	daemon := owned{h, on}
+	var way transport.Transport
+	switch on.Transport {
+	case "local":
+		way = transport.Local()
+	case "incus":
+		way = instance{daemon}
+	default:
+		return nil, fmt.Errorf("%s: no transport %q", on.Name, on.Transport)
+	}
+	session := transport.NewSession(on.Name, way, h.readOnly)
+	if h.readOnly {
+		h.hosts[on.Name] = looking{&session.Reader, daemon}
+	} else {
+		h.hosts[on.Name] = acting{session, daemon}
+	}
+	return h.hosts[on.Name], nil
+}
+
+// Warm opens the sessions of the hosts that can be reached now, all at once, so that the first task
+// need not wait. What fails here is reported by the task that needs it.
+func (h *Hosts) Warm(ctx context.Context, hosts []*inventory.Host) {
+	ctx, stop := context.WithCancel(ctx)
+	context.AfterFunc(h.over, stop)
+	for _, on := range hosts {
+		if m, err := h.machine(on); err == nil {
+			h.warming.Go(func() { _ = m.Connect(ctx) })
+		}
+	}
+}
+
+// Pending reports whether a dry run found something to change on the host.
+func (h *Hosts) Pending(on *inventory.Host) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pending[on.Name]
+}
+
+// SetPending notes that a dry run found something to change on the host.
+func (h *Hosts) SetPending(on *inventory.Host) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pending[on.Name] = true
+}
+
+// Close ends all sessions. An attempt to open one may need the lock, so it is not held meanwhile.
+func (h *Hosts) Close() {
+	h.end()
+	h.mu.Lock()
+	machines, servers := slices.Collect(maps.Values(h.hosts)), slices.Collect(maps.Values(h.servers))
+	h.mu.Unlock()
+
+	h.warming.Wait()
+	var closing sync.WaitGroup
+	for _, m := range machines {
+		closing.Go(func() { _ = m.Close() }) // the agent ends with its input, at the latest
+	}
+	closing.Wait()
+	for _, s := range servers {
+		s.close()
+	}
+}
+
+func (s *server) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.connected != nil {
+		s.connected.Close()
+	}
+}
