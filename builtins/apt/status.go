@@ -1,0 +1,136 @@
+package apt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+// database is dpkg's database, or the part of it that was asked for.
+type database struct {
+	native  string             // the machine's own architecture
+	entries map[string][]entry // by name without architecture
+}
+
+// entry is one package in one architecture.
+type entry struct {
+	name, arch, version string
+	want                string // what dpkg was told: install, hold, deinstall, purge, unknown
+	state               string // what is: installed, config-files, half-configured, ...
+	reinstall           bool   // so broken that it has to be installed again
+	provides            []string
+}
+
+// query reads the database: of the packages named, or of all.
+func query(ctx context.Context, r host.Reader, names ...string) (database, error) {
+	const format = `${Package}\t${Architecture}\t${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\t${Version}\t${Provides}\n`
+	argv := []string{"dpkg-query", "-W", "--showformat=" + format}
+	if len(names) > 0 {
+		// dpkg itself tells the machine's architecture, which saves a second command.
+		argv = append(append(argv, "dpkg"), names...)
+	}
+	c := host.Command{Argv: argv}
+	out, err := r.Look(ctx, c)
+	if notFound := (*host.NotFound)(nil); errors.As(err, &notFound) {
+		return database{}, fmt.Errorf("not a machine with APT: %w", err)
+	}
+	if err != nil {
+		return database{}, err
+	}
+	if out.RC > 1 { // 1: some are not known
+		return database{}, &host.Failed{Command: "dpkg-query -W", Output: out}
+	}
+	if out.Dropped > 0 {
+		return database{}, fmt.Errorf("dpkg-query: the list of packages is too long to read")
+	}
+	return parseDatabase(out.Stdout), nil
+}
+
+func parseDatabase(listing string) database {
+	db := database{entries: map[string][]entry{}}
+	for line := range strings.Lines(listing) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) != 7 {
+			continue
+		}
+		e := entry{name: f[0], arch: f[1], want: f[2], reinstall: f[3] == "reinstreq", state: f[4], version: f[5]}
+		for p := range strings.SplitSeq(f[6], ",") {
+			if name, _, _ := strings.Cut(strings.TrimSpace(p), " "); name != "" {
+				e.provides = append(e.provides, name)
+			}
+		}
+		db.entries[e.name] = append(db.entries[e.name], e)
+		if e.name == "dpkg" {
+			db.native = e.arch
+		}
+	}
+	return db
+}
+
+// get returns a package's entry. Without an architecture in its name, it is the machine's own.
+func (db database) get(name string) (entry, bool) {
+	name, arch, qualified := strings.Cut(name, ":")
+	for _, e := range db.entries[name] {
+		if qualified && e.arch == arch || !qualified && (e.arch == db.native || e.arch == "all" || e.arch == "") {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// provider returns a sound package that provides a name, the first of them.
+func (db database) provider(name string) (entry, bool) {
+	for e := range db.all() {
+		if e.installed() && !e.broken() && slices.Contains(e.provides, name) {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// all yields the entries in the order of names.
+func (db database) all() iter.Seq[entry] {
+	return func(yield func(entry) bool) {
+		for _, name := range slices.Sorted(maps.Keys(db.entries)) {
+			for _, e := range db.entries[name] {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// broken lists the packages on which dpkg has not finished its work.
+func (db database) broken() []string {
+	var names []string
+	for e := range db.all() {
+		if e.broken() {
+			names = append(names, e.name)
+		}
+	}
+	return slices.Compact(names)
+}
+
+// installed reports whether the package's files are on the machine, be it half-way.
+func (e entry) installed() bool {
+	return e.state != "" && e.state != "not-installed" && e.state != "config-files"
+}
+
+// broken reports whether dpkg was cut off at the package, or a script of its failed. See dpkg(1), package
+// states.
+func (e entry) broken() bool {
+	switch e.state {
+	case "half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending":
+		return true
+	}
+	return e.reinstall
+}
+
+func (e entry) held() bool { return e.want == "hold" }

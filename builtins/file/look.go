@@ -1,0 +1,63 @@
+package file
+
+import (
+	"context"
+	"io/fs"
+	"time"
+
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+type pathParams struct {
+	Path string `star:"path,required" doc:"Absolute path."`
+}
+
+type readParams struct {
+	Path   string `star:"path,required" doc:"Absolute path of the file."`
+	Secret bool   `star:"secret" doc:"Whether the content is a secret: then it comes back as one."`
+}
+
+func read(ctx context.Context, r host.Reader, p readParams) (builtin.Text, error) {
+	if err := checkFilePath(p.Path); err != nil {
+		return builtin.Text{}, err
+	}
+	content, err := r.ReadFile(ctx, p.Path)
+	if p.Secret {
+		return builtin.Secret(string(content)), err
+	}
+	return builtin.Plain(string(content)), err
+}
+
+// status is what file.stat returns.
+type status struct {
+	Exists bool       `star:"exists" doc:"Whether anything is there. If nothing is, the other attributes are empty."`
+	Kind   string     `star:"kind" doc:"file, directory, link, socket, fifo or device."`
+	Size   int64      `star:"size" doc:"Bytes."`
+	Mode   string     `star:"mode" doc:"Permissions, in octal: \"0644\"."`
+	Owner  string     `star:"owner" doc:"User name, or the number where it has none."`
+	Group  string     `star:"group" doc:"Group name, or the number where it has none."`
+	MTime  *time.Time `star:"mtime" doc:"When the content last changed."`
+	Target string     `star:"target" doc:"Where a link points to."`
+}
+
+func stat(ctx context.Context, r host.Reader, p pathParams) (status, error) {
+	if err := checkPath(p.Path); err != nil {
+		return status{}, err
+	}
+	info, err := statAny(ctx, r, p.Path)
+	if err != nil || info == nil {
+		return status{}, err
+	}
+	return status{
+		Exists: true, Kind: kind(info.Mode), Size: info.Size, Mode: builtin.Mode(info.Mode &^ fs.ModeType).String(),
+		Owner: info.Owner, Group: info.Group, MTime: &info.ModTime, Target: info.Target,
+	}, nil
+}
+
+func hash(ctx context.Context, r host.Reader, p pathParams) (string, error) {
+	if err := checkFilePath(p.Path); err != nil {
+		return "", err
+	}
+	return r.Hash(ctx, p.Path)
+}

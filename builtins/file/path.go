@@ -1,0 +1,108 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+// checkPath refuses what can be no file's path.
+func checkPath(p string) error {
+	switch {
+	case p == "":
+		return errors.New("path is empty")
+	case !path.IsAbs(p):
+		return fmt.Errorf("path %q is not absolute: begin it with /", p)
+	case strings.ContainsRune(p, 0):
+		return fmt.Errorf("path %q holds a zero byte", p)
+	}
+	return nil
+}
+
+// checkFilePath is checkPath for what cannot be a directory.
+func checkFilePath(p string) error {
+	if err := checkPath(p); err != nil {
+		return err
+	}
+	if strings.HasSuffix(p, "/") {
+		return fmt.Errorf("path %q ends with /: name the file", p)
+	}
+	return nil
+}
+
+// statAny describes what stands at a path; nothing is a nil Info and no error.
+func statAny(ctx context.Context, r host.Reader, p string) (*host.Info, error) {
+	info, err := r.Stat(ctx, p)
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, host.ErrAbsent) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &info, nil
+}
+
+// isDirectory describes the directory at a path, links followed: "/." has the kernel do so.
+func isDirectory(ctx context.Context, r host.Reader, p string) (*host.Info, error) {
+	return statAny(ctx, r, strings.TrimSuffix(p, "/")+"/.")
+}
+
+// needParent fails unless the directory that is to hold a path exists.
+func needParent(ctx context.Context, r host.Reader, p string) error {
+	dir := path.Dir(path.Clean(p))
+	info, err := isDirectory(ctx, r, dir)
+	if err == nil && info == nil {
+		return host.NotThere("no directory %s on the machine: make it first, with file.directory", dir)
+	}
+	return err
+}
+
+// maxLinks is how many links are followed, as in path_resolution(7).
+const maxLinks = 40
+
+// follow resolves a path whose last element may be a link. The Info is nil where nothing is at the end.
+func follow(ctx context.Context, r host.Reader, p string) (string, *host.Info, error) {
+	for range maxLinks {
+		info, err := statAny(ctx, r, p)
+		if err != nil || info == nil || info.Mode&fs.ModeSymlink == 0 {
+			return p, info, err
+		}
+		if path.IsAbs(info.Target) {
+			p = path.Clean(info.Target)
+		} else {
+			// Not cleaned: what precedes a ".." may be a link itself.
+			p = path.Dir(p) + "/" + info.Target
+		}
+	}
+	return "", nil, fmt.Errorf("path %s: more than %d links, one behind the other", p, maxLinks)
+}
+
+// kind is the word for a file's type that file.stat returns.
+func kind(m fs.FileMode) string {
+	switch m.Type() {
+	case 0:
+		return "file"
+	case fs.ModeDir:
+		return "directory"
+	case fs.ModeSymlink:
+		return "link"
+	case fs.ModeSocket:
+		return "socket"
+	case fs.ModeNamedPipe:
+		return "fifo"
+	}
+	return "device"
+}
+
+// notFile is the error where something else stands in a file's place.
+func notFile(p string, info *host.Info) error {
+	if info.Mode.IsDir() {
+		return fmt.Errorf("path %s is a directory, where a file is wanted: remove it first, with file.absent", p)
+	}
+	return fmt.Errorf("path %s is a %s, where a file is wanted: remove it first, with file.absent", p, kind(info.Mode))
+}

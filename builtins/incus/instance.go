@@ -1,0 +1,215 @@
+package incus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/incus"
+)
+
+type instanceParams struct {
+	which
+	Image    string                            `star:"image,required" doc:"Alias or fingerprint of an image of the daemon, or REMOTE:IMAGE of an image server (\"images:debian/13\"). Looked at only when the instance is created."`
+	Profiles builtin.Optional[builtin.Strings] `star:"profiles" doc:"Its profiles, in the order in which they apply. Left out they stay; a new instance has \"default\"."`
+	settingsParams
+	devicesParams
+	Type      string `star:"type" doc:"\"container\" or \"virtual-machine\"."`
+	Target    string `star:"target" doc:"Member of the cluster, or @group, to create it on; the cluster chooses if left out."`
+	Ephemeral bool   `star:"ephemeral" doc:"Whether an instance that is created here is deleted when it stops."`
+	Started   bool   `star:"started" doc:"Whether to start it. If False it is left as it is, running or not."`
+	waitParams
+}
+
+// made is what incus.instance learns.
+type made struct {
+	Name    string `star:"name" doc:"The instance's name."`
+	Created bool   `star:"created" doc:"Whether this call created it."`
+	Address string `star:"address" doc:"Its IPv4 address; empty where none was waited for."`
+}
+
+// want checks the parameters and makes settings of them.
+func (p instanceParams) want() (incus.Settings, error) {
+	want, err := p.settings()
+	if err != nil {
+		return want, err
+	}
+	if p.Type != "container" && p.Type != "virtual-machine" {
+		return want, fmt.Errorf("type: %q is neither \"container\" nor \"virtual-machine\"", p.Type)
+	}
+	if p.Image == "" {
+		return want, errors.New("image: it is empty: name one, see incus image list")
+	}
+	want.Devices = p.devices()
+	if p.Profiles.Set {
+		want.Profiles = append([]string{}, p.Profiles.Value...)
+	}
+	return want, p.validate()
+}
+
+func checkInstance(ctx context.Context, r host.Reader, p instanceParams) (*builtin.Change, error) {
+	want, err := p.want()
+	if err != nil {
+		return nil, err
+	}
+	s, name, err := p.find(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	have, err := s.Instance(ctx, name)
+	switch {
+	case errors.Is(err, host.ErrAbsent):
+		return p.planCreate(ctx, s, name, want)
+	case err != nil:
+		return nil, err
+	case have.Type != p.Type:
+		return nil, fmt.Errorf("type: %s is a %s, which cannot become a %s: remove it with incus.absent first", name, have.Type, p.Type)
+	}
+	half, err := cutOff(ctx, s, have)
+	if err != nil {
+		return nil, err
+	}
+	if half {
+		return p.planRecreate(ctx, s, name, want)
+	}
+	return p.planUpdate(ctx, s, have, want)
+}
+
+// cutOff reports whether an instance may be there in part only, and holds nothing of anybody's. One that was ever
+// started is whole: the daemon starts it when all else is done. Whoever has used it may have left data in it.
+func cutOff(ctx context.Context, s *incus.Server, have incus.Instance) (bool, error) {
+	if have.Config[creatingKey] != have.Name || have.Status != "Stopped" || !have.Used.IsZero() || have.Config["volatile.last_state.power"] != "" {
+		return false, nil
+	}
+	kept, err := s.HasSnapshots(ctx, have.Name)
+	return !kept, err
+}
+
+// planCreate says how the instance is created. That its image and profiles are there is looked at now, so
+// that a dry run tells.
+func (p instanceParams) planCreate(ctx context.Context, s *incus.Server, name string, want incus.Settings) (*builtin.Change, error) {
+	if !strings.Contains(p.Image, ":") {
+		if _, err := s.Image(ctx, p.Image); err != nil {
+			return nil, fmt.Errorf("image: %w", err)
+		}
+	}
+	for _, profile := range want.Profiles {
+		if _, err := s.Profile(ctx, profile); err != nil {
+			return nil, fmt.Errorf("profiles: %w", err)
+		}
+	}
+	kind := p.Type
+	if p.Started {
+		kind += ", and start it"
+	}
+	t := thing{kind: "instance", name: name}
+	change := t.planCreate(fmt.Sprintf("from image %s (%s)", p.Image, kind), want, nil)
+	change.Apply = func(ctx context.Context, _ host.Host) error {
+		learned := made{Name: name, Created: true}
+		err := p.create(ctx, s, name, want)
+		if err == nil && p.Started {
+			learned.Address, err = p.up(ctx, s, name)
+		}
+		change.Learned = learned
+		return err
+	}
+	return change, nil
+}
+
+// create creates the instance, with a mark that goes when it is whole. One that keeps the mark was cut off:
+// the daemon died while it unpacked the image, say, and left a part of it.
+func (p instanceParams) create(ctx context.Context, s *incus.Server, name string, want incus.Settings) error {
+	want = with(with(want, madeKey, name), creatingKey, name)
+	err := s.CreateInstance(ctx, incus.InstanceSpec{
+		Name: name, Image: p.Image, Type: p.Type, Target: p.Target, Ephemeral: p.Ephemeral, Start: p.Started, Settings: want,
+	})
+	if err != nil {
+		return err
+	}
+	return whole(ctx, s, name)
+}
+
+// whole takes away the mark of an instance that is being created.
+func whole(ctx context.Context, s *incus.Server, name string) error {
+	return s.UpdateInstance(ctx, name, incus.Settings{Config: map[string]string{creatingKey: ""}})
+}
+
+// planRecreate replaces an instance whose creation was cut off. The daemon may still be at it: one that has been
+// started when it comes to be deleted is kept.
+func (p instanceParams) planRecreate(ctx context.Context, s *incus.Server, name string, want incus.Settings) (*builtin.Change, error) {
+	change, err := p.planCreate(ctx, s, name, want)
+	if err != nil {
+		return nil, err
+	}
+	create := change.Apply
+	change.Summary = append([]string{fmt.Sprintf("delete instance %s, whose creation was cut off", name)}, change.Summary...)
+	change.Apply = func(ctx context.Context, h host.Host) error {
+		err := s.DeleteInstance(ctx, name, false)
+		if err == nil {
+			return create(ctx, h)
+		}
+		now, looked := s.Instance(ctx, name)
+		if looked != nil || now.Status == "Stopped" && now.Used.IsZero() {
+			return err
+		}
+		update, err := p.planUpdate(ctx, s, now, want)
+		if err != nil || !update.Needed() {
+			return err
+		}
+		err = update.Apply(ctx, h)
+		change.Learned = update.Learned
+		return err
+	}
+	return change, nil
+}
+
+// planUpdate says what differs in an instance that exists, its state included.
+func (p instanceParams) planUpdate(ctx context.Context, s *incus.Server, have incus.Instance, want incus.Settings) (*builtin.Change, error) {
+	if have.Config[creatingKey] != "" { // whoever created it was interrupted, but it is whole
+		want = with(want, creatingKey, "")
+	}
+	learned := &made{Name: have.Name}
+	update := thing{kind: "instance", name: have.Name}.planUpdate(have.Differences(want), func(ctx context.Context) error {
+		return s.UpdateInstance(ctx, have.Name, want)
+	})
+	if p.Started && have.Status != "Running" {
+		change := builtin.Join(update, planStart(s, have, p.waitParams, &learned.Address))
+		apply := change.Apply
+		change.Apply = func(ctx context.Context, h host.Host) error {
+			change.Learned = learned // the address is known from now on
+			return apply(ctx, h)
+		}
+		return change, nil
+	}
+	if update == nil {
+		update = &builtin.Change{}
+	}
+	update.Learned = learned
+	var err error
+	learned.Address, err = p.addressNow(ctx, s, have)
+	return update, err
+}
+
+// settled is how long after its start an instance that is to have a fixed address counts as having it.
+const settled = time.Minute
+
+// addressNow is the address of an instance that runs. Where it has none yet, it has been started a moment
+// ago, by a run that was interrupted perhaps: that is worth a wait, though no change. The daemon is asked only
+// where its configuration does not say: it has to enter the instance.
+func (p instanceParams) addressNow(ctx context.Context, s *incus.Server, have incus.Instance) (string, error) {
+	if p.Wait != waitAddress || have.Status != "Running" {
+		return "", nil
+	}
+	if fixed := fixedAddress(have); fixed != "" && time.Since(have.Used) > settled {
+		return fixed, nil
+	}
+	got, err := address(ctx, s, have)
+	if dry, _ := builtin.DryRun(ctx); err != nil || got != "" || dry {
+		return got, err
+	}
+	return p.up(ctx, s, have.Name)
+}

@@ -1,0 +1,169 @@
+package pgautoctl_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgrun/pgrun/builtins"
+	"github.com/pgrun/pgrun/runtime/builtin/builtintest"
+	"github.com/pgrun/pgrun/runtime/builtin/builtintest/container"
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+// machine is a container with a formation: the monitor and one data node.
+type machine struct {
+	*builtintest.Bench
+	t    *testing.T
+	host *breaking
+}
+
+// breaking is a Host on which one pg_autoctl command fails, as if the run were cut off there.
+type breaking struct {
+	host.Host
+	at string
+}
+
+func (b *breaking) Run(ctx context.Context, c host.Command) (host.Output, error) {
+	if b.at != "" && strings.HasPrefix(strings.Join(c.Argv, " "), "pg_autoctl "+b.at) {
+		return host.Output{}, errors.New("cut off")
+	}
+	return b.Host.Run(ctx, c)
+}
+
+// names are what the scripts below use of the formation's.
+const names = `load("formation.star", "create", "hostname", "instance", "node_arguments", "pgdata", "port", "service")` + "\n"
+
+func (m machine) run(script string) *builtintest.Result { m.t.Helper(); return m.Run(names + script) }
+
+// fails runs a script, and before it the same as a dry run, which must both fail with all of want.
+func (m machine) fails(script string, want ...string) {
+	m.t.Helper()
+	for _, check := range []bool{true, false} {
+		_, err := m.Try(names+script, check)
+		if err == nil {
+			m.t.Fatalf("%s\nsucceeds (dry run: %t), want an error with %q", script, check, want)
+		}
+		for _, w := range want {
+			if !strings.Contains(err.Error(), w) {
+				m.t.Errorf("%s\ngot error (dry run: %t): %v\nwant in it: %q", script, check, err, w)
+			}
+		}
+	}
+}
+
+// sh runs a shell script there.
+func (m machine) sh(script string) string {
+	m.t.Helper()
+	c := host.Command{Argv: []string{"sh", "-euc", script}}
+	out, err := host.Succeeded(c)(m.host.Run(m.t.Context(), c))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return strings.TrimSpace(out.Stdout)
+}
+
+// eventually waits until a shell script succeeds.
+func (m machine) eventually(script string) {
+	m.t.Helper()
+	c := host.Command{Argv: []string{"sh", "-euc", script}}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		out, err := host.Succeeded(c)(m.host.Run(m.t.Context(), c))
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatalf("%s: %v %s", script, err, out.Stdout)
+		}
+	}
+}
+
+func TestContainer(t *testing.T) {
+	c := container.New(t, "pgrun-test-pgaf")
+	h := &breaking{Host: c.Host}
+	bench := func(t *testing.T) machine {
+		b := builtintest.New(t, builtintest.Machine{Reader: c.Reader, Host: h}, builtins.Modules()...)
+		b.Dir = "testdata"
+		return machine{b, t, h}
+	}
+	bench(t).run(`create(h, 1)`)
+	for _, x := range []struct {
+		name string
+		test func(machine)
+	}{
+		{"another data directory", testAnotherDirectory},
+		{"settings cut off before the service reads them", testConfigCutOff},
+		{"another address of the monitor", testMonitorMoved},
+		{"a node that the monitor does not know and that does not run", testUnknownNode},
+	} {
+		t.Run(x.name, func(t *testing.T) { x.test(bench(t)) })
+	}
+}
+
+// A new PGDATA would leave the old data behind: of the same service, and of the same port with another service.
+func testAnotherDirectory(m machine) {
+	const (
+		monitor = `pg_autoctl.monitor(h, hostname = hostname(h), **dict(instance(0), pgdata = "/var/lib/postgresql/conformance/new", `
+		node    = `pg_autoctl.node(h, **dict(node_arguments(h, 1), pgdata = "/var/lib/postgresql/conformance/new", `
+	)
+	m.fails(monitor+`port = 6600))`, "pgaf-0.service is in /var/lib/postgresql/conformance/0", "dump the data")
+	m.fails(monitor+`service = "other.service"))`, "the monitor on port 6500 is in /var/lib/postgresql/conformance/0")
+	m.fails(node+`port = 6600))`, "pgaf-1.service is in /var/lib/postgresql/conformance/1")
+	m.fails(node+`service = "other.service"))`, "the keeper on port 6501 is in /var/lib/postgresql/conformance/1")
+
+	// Neither is it taken for what is only not there yet, before the server package is installed.
+	m.fails(`file.content(h, "/root/pending", content = "x")
+`+monitor+`pgctl = "/usr/lib/postgresql/99/bin/pg_ctl"))`, "pgaf-0.service is in")
+
+	m.fails(`pg_autoctl.register(h, hosts = [h], pgdata = "/var/lib/postgresql/conformance/new", monitor_hostname = hostname(h),
+    ssl_ca_file = "/etc/pgaf/ca.crt", service = service(1), port = port(0))`, "pgaf-1.service is in")
+	m.sh(`rm -f /root/pending; test ! -e /var/lib/postgresql/conformance/new; systemctl is-active pgaf-0 pgaf-1`)
+}
+
+// A run that ends between the change of a setting and its reading does not hide that from the next.
+func testConfigCutOff(m machine) {
+	const config = `pg_autoctl.config(h, pgdata(1), settings = {"timeout.network_partition_timeout": 9}, service = service(1))`
+	for _, at := range []string{"config set", "reload"} {
+		m.host.at = at
+		m.Fails(names+config, "cut off")
+		m.host.at = ""
+		if r := m.Check(names + config); !r.Changed() {
+			m.t.Errorf("cut off at %q, the next run finds nothing to do", at)
+		}
+	}
+	m.run(config)
+	if got := strings.Join(m.Summary(), "\n"); got != "let pgaf-1.service read its settings, which an earlier run has changed, and was cut off" {
+		m.t.Errorf("got %q", got)
+	}
+	m.eventually(`journalctl -u pgaf-1 | grep 'network_partition_timeout.* 9'`)
+	if r := m.run(config); r.Changed() {
+		m.t.Errorf("changes again: %q", m.Summary())
+	}
+}
+
+// A node that reports to another address is not left waiting for a monitor that it does not find.
+func testMonitorMoved(m machine) {
+	const node = `pg_autoctl.node(h, **dict(node_arguments(h, 1), monitor_hostname = "192.0.2.7"))`
+	m.fails(node, ":6500, and it is to be at 192.0.2.7:6500", `settings = {"pg_autoctl.monitor": "postgresql://autoctl_node@192.0.2.7:6500/`)
+}
+
+// What may be the only copy of the data is not passed over: its formation would begin again elsewhere.
+func testUnknownNode(m machine) {
+	const register = `pg_autoctl.register(h, hosts = [h], pgdata = pgdata(1), monitor_hostname = hostname(h), monitor_port = port(0),
+    ssl_ca_file = "/etc/pgaf/ca.crt", service = service(1), port = port(0))`
+	m.sh(`systemctl stop pgaf-1
+cd /
+runuser -u postgres -- psql -p 6500 -d pg_auto_failover -qtAc "SELECT pgautofailover.remove_node(nodeid, true) FROM pgautofailover.node"`)
+	const advice = `runuser -u postgres -- pg_autoctl disable monitor --force --pgdata /var/lib/postgresql/conformance/1; systemctl start pgaf-1.service`
+	m.fails(register, "node-1", "pgaf-1.service is inactive", advice)
+	m.fails(`pg_autoctl.node(h, **node_arguments(h, 1))`, advice)
+
+	m.sh("cd /; " + advice)
+	m.eventually(`runuser -u postgres -- psql -p 6501 -qtAc "SELECT 1"`)
+	m.run(register)
+	if r := m.run(`pg_autoctl.node(h, hosts = [h], **node_arguments(h, 1))`); r.Changed() {
+		m.t.Errorf("changes: %q", m.Summary())
+	}
+}

@@ -1,0 +1,99 @@
+package pgautoctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+// A host's service and its port are one server's. Where either belongs to another PGDATA, a server that is created
+// takes that one's place, and the old data, though nobody removes it, is out of reach: an application would find an
+// empty database. A PGDATA whose path is made of PostgreSQL's version does that when the version changes. That error is
+// therefore none of those which a dry run takes for "not there yet".
+
+// placeTaken says which other cluster the server that is to be created would take the place of.
+func (c creation) placeTaken(ctx context.Context, r host.Reader, own layout) error {
+	if err := service(c.Service).taken(ctx, r, own.pgdata); err != nil {
+		return err
+	}
+	all, err := own.all(ctx, r)
+	if err != nil {
+		return err
+	}
+	for _, l := range all {
+		if l == own {
+			continue
+		}
+		settings, err := readSettings(ctx, r, l)
+		if err != nil {
+			return err
+		}
+		if settings["postgresql.port"] != strconv.Itoa(c.Port) {
+			continue
+		}
+		if err := inUse(ctx, r, own.pgdata, l.pgdata, fmt.Sprintf("the %s on port %d", settings["pg_autoctl.role"], c.Port)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// taken says which other cluster the service runs.
+func (s service) taken(ctx context.Context, r host.Reader, pgdata string) error {
+	c := host.Command{Argv: []string{"systemctl", "show", "--property=Environment", "--value", string(s)}}
+	out, err := host.Succeeded(c)(r.Look(ctx, c))
+	if err != nil {
+		return err
+	}
+	for _, variable := range strings.Fields(out.Stdout) {
+		other, ok := strings.CutPrefix(variable, "PGDATA=")
+		if !ok || !path.IsAbs(other) || path.Clean(other) == pgdata {
+			continue
+		}
+		if resolved, err := resolve(ctx, r, other); err != nil || resolved == pgdata {
+			return err
+		}
+		return inUse(ctx, r, pgdata, other, string(s))
+	}
+	return nil
+}
+
+// inUse is the error where other holds a cluster that a server has run in.
+func inUse(ctx context.Context, r host.Reader, pgdata, other, whose string) error {
+	if found, err := clusterAt(ctx, r, other); err != nil || found != usedCluster {
+		return err
+	}
+	return fmt.Errorf("pgdata: the data of %s is in %s, and a server in %s would take its place: leave pgdata as it is, and the PostgreSQL version "+
+		"that it may be made of. To have another version, dump the data and restore it in another formation. "+
+		"If the data is not wanted any more, stop the service and move %s away", whose, other, pgdata, other)
+}
+
+// all finds the layouts of all PGDATAs for which pg_autoctl has settings.
+func (l layout) all(ctx context.Context, r host.Reader) (found []layout, err error) {
+	var walk func(pgdata string) error
+	walk = func(pgdata string) error {
+		at := layout{l.home, pgdata}
+		entries, err := r.ReadDir(ctx, path.Dir(at.settings()))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, e := range entries {
+			switch {
+			case e.Mode.IsDir():
+				if err := walk(path.Join(pgdata, e.Name)); err != nil {
+					return err
+				}
+			case e.Name == path.Base(at.settings()):
+				found = append(found, at)
+			}
+		}
+		return nil
+	}
+	return found, walk("/")
+}

@@ -1,0 +1,151 @@
+package pgautoctl
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+// osUser is whom PostgreSQL and pg_autoctl run as in Debian's packages.
+const osUser = "postgres"
+
+// layout says where pg_autoctl keeps what belongs to a PGDATA: under its user's home, in paths made of
+// that of PGDATA.
+type layout struct {
+	home, pgdata string
+}
+
+func (l layout) settings() string {
+	return path.Join(l.home, ".config/pg_autoctl", l.pgdata, "pg_autoctl.cfg")
+}
+
+// state is written when a data node has been registered.
+func (l layout) state() string {
+	return path.Join(l.home, ".local/share/pg_autoctl", l.pgdata, "pg_autoctl.state")
+}
+
+// init is there while a data node's creation is not finished.
+func (l layout) init() string {
+	return path.Join(l.home, ".local/share/pg_autoctl", l.pgdata, "pg_autoctl.init")
+}
+
+// ofCreation are the files that a creation leaves when it is cut off.
+func (l layout) ofCreation() []string { return []string{l.state(), l.init(), l.settings()} }
+
+// created is our own mark that a monitor's creation has finished. pg_autoctl has none.
+func (l layout) created() string {
+	return path.Join(path.Dir(l.settings()), "created.pgrun")
+}
+
+// reload is our own mark that settings are being changed, and that the service has not read them yet.
+func (l layout) reload() string {
+	return path.Join(path.Dir(l.settings()), "reload.pgrun")
+}
+
+// backup is where the base backup for a node is put before it becomes PGDATA.
+func (l layout) backup(nodeID int64) string {
+	return path.Join(path.Dir(l.pgdata), "backup", fmt.Sprintf("node_%d", nodeID))
+}
+
+// layoutOf finds the layout of a PGDATA, and refuses one that is reached through a symbolic link:
+// pg_autoctl resolves links, and we would look for its files in the wrong place.
+func layoutOf(ctx context.Context, r host.Reader, pgdata string) (layout, error) {
+	if err := checkPath("pgdata", pgdata); err != nil {
+		return layout{}, err
+	}
+	out, err := r.Look(ctx, host.Command{Argv: []string{"getent", "passwd", osUser}})
+	if err != nil {
+		return layout{}, err
+	}
+	fields := strings.Split(strings.TrimSpace(out.Stdout), ":")
+	if out.RC != 0 || len(fields) < 6 {
+		return layout{}, host.NotThere("there is no operating-system user %s: install PostgreSQL first", osUser)
+	}
+	resolved, err := resolve(ctx, r, pgdata)
+	if err == nil && resolved != pgdata {
+		err = fmt.Errorf("pgdata: %s is reached through a symbolic link: name %s", pgdata, resolved)
+	}
+	return layout{fields[5], pgdata}, err
+}
+
+// resolve follows the symbolic links in a path.
+func resolve(ctx context.Context, r host.Reader, p string) (string, error) {
+	c := host.Command{Argv: []string{"readlink", "-m", p}}
+	out, err := host.Succeeded(c)(r.Look(ctx, c))
+	return strings.TrimSuffix(out.Stdout, "\n"), err
+}
+
+// checkPath refuses what pg_autoctl, systemd or a settings file would read as something else.
+func checkPath(param, p string) error {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_.-+@"
+	switch {
+	case !path.IsAbs(p) || path.Clean(p) != p || p == "/":
+		return fmt.Errorf("%s: %q is not an absolute, clean path", param, p)
+	case strings.Trim(p, plain) != "":
+		return fmt.Errorf("%s: %q: use letters, digits and / _ . - + @ only", param, p)
+	}
+	return nil
+}
+
+// checkAddress refuses what would be read as something else in a URI or an argument.
+func checkAddress(param, a string) error {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-_"
+	if a == "" || a[0] == '-' || strings.Trim(a, plain) != "" {
+		return fmt.Errorf("%s: %q is no host name or address", param, a)
+	}
+	return nil
+}
+
+// exists reports whether there is anything at path.
+func exists(ctx context.Context, r host.Reader, path string) (bool, error) {
+	_, err := r.Stat(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// holdsNode reports whether there is a data node whose creation is finished.
+func (l layout) holdsNode(ctx context.Context, r host.Reader) (bool, error) {
+	for path, want := range map[string]bool{l.state(): true, l.init(): false} {
+		if there, err := exists(ctx, r, path); err != nil || there != want {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// readSettings reads pg_autoctl.cfg: option by section.option.
+func readSettings(ctx context.Context, r host.Reader, l layout) (map[string]string, error) {
+	content, err := r.ReadFile(ctx, l.settings())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, host.NotThere("%s is not there: pg_autoctl has created nothing in %s yet", l.settings(), l.pgdata)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseSettings(content), nil
+}
+
+// parseSettings reads the INI dialect of pg_autoctl, in which a value is the rest of its line.
+func parseSettings(content []byte) map[string]string {
+	settings, section := map[string]string{}, ""
+	for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
+		line := strings.TrimSpace(lines.Text())
+		if name, ok := strings.CutPrefix(line, "["); ok {
+			section = strings.TrimSuffix(name, "]")
+			continue
+		}
+		if key, value, ok := strings.Cut(line, "="); ok && line[0] != '#' && line[0] != ';' {
+			settings[section+"."+strings.TrimSpace(key)] = strings.TrimSpace(value)
+		}
+	}
+	return settings
+}

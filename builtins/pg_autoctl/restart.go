@@ -1,0 +1,96 @@
+package pgautoctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/postgres"
+)
+
+type restartParams struct {
+	PGData string `star:"pgdata,required" doc:"Data directory."`
+	server
+	Force   bool          `star:"force" doc:"Restart although no setting waits for it."`
+	PGCtl   string        `star:"pgctl" doc:"Path of pg_ctl. If left out, that of the cluster's version."`
+	Service string        `star:"service" doc:"The systemd service that runs pg_autoctl."`
+	Timeout time.Duration `star:"timeout" doc:"How long the server may take to be back."`
+}
+
+// running is what a restart has to know of a server.
+type running struct {
+	Since      time.Time
+	InRecovery bool
+	Feeds      bool // it has standbys
+}
+
+func (s server) readRunning(ctx context.Context, r host.Reader) (x running, err error) {
+	err = postgres.Read(ctx, r, s.target("postgres"), func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `
+			SELECT pg_postmaster_start_time(), pg_is_in_recovery(),
+			       EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE 'pgautofailover\_standby\_%')
+			       OR EXISTS (SELECT FROM pg_stat_replication WHERE application_name LIKE 'pgautofailover\_standby\_%')`,
+		).Scan(&x.Since, &x.InRecovery, &x.Feeds)
+	})
+	return x, err
+}
+
+func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin.Change, error) {
+	if p.Timeout <= 0 {
+		return nil, fmt.Errorf("timeout: %s is not a time to finish in", p.Timeout)
+	}
+	if err := errors.Join(checkPath("pgdata", p.PGData), checkService(p.Service), p.server.validate()); err != nil {
+		return nil, err
+	}
+	settings, err := p.readLoaded(ctx, r)
+	if err != nil || len(settings.PendingRestart) == 0 && !p.Force {
+		return nil, err
+	}
+	if err := settings.bad(true); err != nil {
+		return nil, err // it would not start again
+	}
+	now, err := p.readRunning(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if !now.InRecovery && now.Feeds {
+		return nil, fmt.Errorf("this is the primary, and its restart might be a failover: restart the standbys first, switch over with pg_autoctl.perform, "+
+			"and restart this one as a standby (settings that wait: %s)", strings.Join(settings.PendingRestart, ", "))
+	}
+	if active, err := activeState(ctx, r, p.Service); err != nil {
+		return nil, err
+	} else if active != "active" {
+		return nil, fmt.Errorf("service: %s is %s, so that nothing would start PostgreSQL again: start it first", p.Service, active)
+	}
+	pgctl, err := creation{PGData: p.PGData, PGCtl: p.PGCtl}.findPGCtl(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	why := "as forced"
+	if len(settings.PendingRestart) > 0 {
+		why = "for " + strings.Join(settings.PendingRestart, ", ")
+	}
+	return &builtin.Change{
+		Summary: []string{"restart PostgreSQL " + why},
+		Apply: func(ctx context.Context, h host.Host) error {
+			// Not pg_ctl restart: pg_autoctl, which sees the server gone, would be quicker.
+			c := host.Command{Argv: []string{pgctl, "--pgdata", p.PGData, "--mode=fast", "--wait", fmt.Sprintf("--timeout=%d", int(p.Timeout.Seconds())), "stop"}, User: osUser}
+			if _, err := host.Succeeded(c)(h.Run(ctx, c)); err != nil {
+				return err
+			}
+			return waitFor(ctx, "restarting PostgreSQL", p.Timeout, func(ctx context.Context) error {
+				then, err := p.readRunning(ctx, h)
+				if err == nil && !then.Since.After(now.Since) {
+					err = errors.New("it has not stopped yet")
+				}
+				return err
+			})
+		},
+	}, nil
+}

@@ -1,0 +1,80 @@
+package pgautoctl
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+// situation is all that decides what is to be done about a data node.
+type situation struct {
+	Files layout
+
+	Creating bool // a creation is under way, begun by another run
+
+	// What pg_autoctl keeps of the node on its host.
+	State bool // the state file: the node has been registered
+	Init  bool // its creation was not finished
+
+	Data    cluster // not looked at once the node is finished
+	Monitor string  // the monitor's URI in a finished node's settings
+
+	// Of the monitor. It is not asked while a creation is under way.
+	Self   *Node // the row of this node's name or address
+	Others []Node
+}
+
+// primary returns the other node that is the primary, if there is one.
+func (s situation) primary() *Node { return formation{Nodes: s.Others}.primary() }
+
+// look finds out how far the node has come.
+func (p nodeParams) look(ctx context.Context, r host.Reader, files layout) (s situation, err error) {
+	s.Files = files
+	if s.State, err = exists(ctx, r, files.state()); err != nil {
+		return s, err
+	}
+	if s.Init, err = exists(ctx, r, files.init()); err != nil {
+		return s, err
+	}
+	if done := s.State && !s.Init; !done {
+		active, err := activeState(ctx, r, service(p.Service).creation())
+		if err != nil {
+			return s, err
+		}
+		s.Creating = !stopped(active)
+		if s.Data, err = clusterAt(ctx, r, p.PGData); err != nil || s.Creating {
+			return s, err
+		}
+	}
+	if s.State && !s.Init {
+		settings, err := readSettings(ctx, r, files)
+		if err != nil {
+			return s, err
+		}
+		s.Monitor = settings["pg_autoctl.monitor"]
+	}
+	monitor, err := p.Monitor.Reader()
+	if err != nil {
+		return s, err
+	}
+	f, err := p.onMonitor().readFormation(ctx, monitor, p.Formation)
+	if err != nil {
+		return s, fmt.Errorf("the monitor, %s: %w", p.Monitor.Name, err)
+	}
+	for _, n := range f.Nodes {
+		switch same := n.Host == p.Hostname && n.Port == p.Port; {
+		case n.Name == p.Name && same:
+			s.Self = &n
+		case n.Name == p.Name:
+			return s, fmt.Errorf("name: the formation %q has a node %q at %s already, and this one is at %s: choose another name, or drop that node with pg_autoctl.drop",
+				p.Formation, n.Name, n.address(), joinHostPort(p.Hostname, p.Port))
+		case same:
+			return s, fmt.Errorf("hostname: at %s the formation %q has a node %q already: name this one so, or drop that node with pg_autoctl.drop",
+				n.address(), p.Formation, n.Name)
+		default:
+			s.Others = append(s.Others, n)
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,203 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+// goal is what a unit is to be. Nil leaves a thing as it is.
+type goal struct {
+	running *bool
+	enabled *bool
+
+	restart string   // why a running unit has to be restarted whatever else; empty for no reason
+	newer   []string // files that a running unit must be newer than
+	reload  bool     // whether systemd reads its files again even where nothing else is to be done
+
+	// Where the unit's file is known:
+	installable bool     // it will say what enabling the unit means
+	links       []string // what must exist for the unit to be enabled
+
+	runParams
+}
+
+// steps is what it takes to reach a goal.
+type steps struct {
+	unit   unit
+	goal   goal
+	reload bool   // systemd's configuration
+	enable string // the verb: enable, reenable, disable; empty for none
+	run    string // start, restart, stop
+	lines  []string
+}
+
+// plan says how to reach the goal from the state that a unit is in. fresh says that its file will be
+// another by then.
+func (g goal) plan(ctx context.Context, r host.Reader, u unit, fresh bool) (*builtin.Change, error) {
+	s := steps{unit: u, goal: g}
+	if err := s.planRun(ctx, r, fresh); err != nil {
+		return nil, err
+	}
+	if err := s.planEnable(ctx, r); err != nil {
+		return nil, err
+	}
+	s.reload = fresh || u.needReload && (g.reload || s.run != "" || s.enable != "")
+	if s.reload {
+		s.lines = append([]string{"reload systemd's configuration"}, s.lines...)
+	}
+	if len(s.lines) == 0 {
+		return nil, nil
+	}
+	return &builtin.Change{Summary: s.lines, Apply: s.apply}, nil
+}
+
+// planRun decides whether the unit is started, restarted or stopped.
+func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
+	u, g := s.unit, s.goal
+	switch {
+	case g.running != nil && !*g.running:
+		if !u.stopped() {
+			s.run = "stop"
+			s.lines = append(s.lines, "stop "+u.name)
+		}
+		return nil
+	case !u.running() && g.running != nil:
+		if u.ended() && !fresh {
+			return endsError(u.name)
+		}
+		s.run = "start"
+		if u.active == "activating" { // by an older file, or for too long: start would only join in
+			s.run = "restart"
+		}
+		s.lines = append(s.lines, s.run+" "+u.name)
+		return nil
+	case !u.running():
+		return nil
+	}
+	why := g.restart
+	if why == "" && len(g.newer) > 0 && u.needReload && g.reload {
+		why = "it was started by an older unit file"
+	}
+	for _, path := range g.newer {
+		if why != "" {
+			break
+		}
+		older, err := u.olderThan(ctx, r, path)
+		if err != nil {
+			return err
+		}
+		if older {
+			why = fmt.Sprintf("it was started before %s was changed", path)
+		}
+	}
+	if why != "" {
+		s.run = "restart"
+		s.lines = append(s.lines, fmt.Sprintf("restart %s: %s", u.name, why))
+	}
+	return nil
+}
+
+func endsError(name string) error {
+	return fmt.Errorf("state: %s is of Type=oneshot and is gone when its work is done: it cannot be kept started; set RemainAfterExit=yes in it, or give state = None and run it with systemd.restarted or a timer", name)
+}
+
+// olderThan reports whether the unit was started before a file was last changed. See the package comment
+// for why times may be compared. A file that is not there is no reason.
+func (u unit) olderThan(ctx context.Context, r host.Reader, path string) (bool, error) {
+	info, err := r.Stat(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if u.started.IsZero() || !info.ModTime.After(u.started) {
+		return false, nil
+	}
+	now, err := clock(ctx, r)
+	return !info.ModTime.After(now), err
+}
+
+// clock is the machine's own time.
+func clock(ctx context.Context, r host.Reader) (time.Time, error) {
+	c := host.Command{Argv: []string{"date", "+%s.%N"}}
+	out, err := host.Succeeded(c)(r.Look(ctx, c))
+	if err != nil {
+		return time.Time{}, err
+	}
+	seconds, nanoseconds, _ := strings.Cut(strings.TrimSpace(out.Stdout), ".")
+	s, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("date: %q is not a time", out.Stdout)
+	}
+	n, _ := strconv.ParseInt(nanoseconds, 10, 64) // not everywhere
+	return time.Unix(s, n), nil
+}
+
+// planEnable decides whether the unit is enabled or disabled.
+func (s *steps) planEnable(ctx context.Context, r host.Reader) error {
+	u, g := s.unit, s.goal
+	switch {
+	case g.enabled == nil:
+		return nil
+	case !*g.enabled:
+		if u.enabled() || u.file == "enabled-runtime" {
+			s.enable = "disable"
+		}
+	case u.file == "static" && !g.installable:
+		return fmt.Errorf("%s cannot be enabled, for no [Install] section in its file says what would start it: others start it when they need it", u.name)
+	case !u.enabled():
+		s.enable = "enable"
+	default:
+		for _, link := range g.links {
+			_, err := r.Stat(ctx, link)
+			if errors.Is(err, fs.ErrNotExist) {
+				s.enable = "reenable"
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	switch s.enable {
+	case "":
+		return nil
+	case "reenable":
+		s.lines = append([]string{fmt.Sprintf("enable %s as its file now says", u.name)}, s.lines...)
+	default:
+		s.lines = append([]string{s.enable + " " + u.name}, s.lines...)
+	}
+	return nil
+}
+
+// apply takes the steps in the order in which a run that is cut off between any two of them can be
+// taken up by the next.
+func (s *steps) apply(ctx context.Context, h host.Host) error {
+	c := &control{h, s.goal.runParams}
+	if s.reload && s.enable == "" { // enable and disable do it, too
+		if err := c.systemctl(ctx, "daemon-reload"); err != nil {
+			return err
+		}
+	}
+	if s.enable != "" {
+		if err := c.systemctl(ctx, s.enable, s.unit.name); err != nil {
+			return err
+		}
+	}
+	switch s.run {
+	case "start", "restart":
+		return c.start(ctx, s.run, s.unit.name, s.goal.running != nil)
+	case "stop":
+		return c.systemctl(ctx, "stop", s.unit.name)
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package systemd
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestUnitName(t *testing.T) {
+	for name, want := range map[string]string{
+		"nginx": "nginx.service", "nginx.service": "nginx.service", "backup.timer": "backup.timer", "multi-user.target": "multi-user.target",
+		"postgresql@17-main": "postgresql@17-main.service", "worker@": "worker@.service", "python3.13": "python3.13.service",
+		`dev-disk-by\x2duuid.mount`: `dev-disk-by\x2duuid.mount`,
+		"":                          "", "a b": "", "../x": "", "-x": "", "a/b.service": "", "x*": "", strings.Repeat("x", 250): "",
+	} {
+		got, err := unitName(name)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v, want %q", name, got, err, want)
+		}
+	}
+}
+
+func TestTemplateNames(t *testing.T) {
+	for _, x := range []struct {
+		name     string
+		template bool
+		of       string
+	}{
+		{"worker.service", false, ""}, {"worker@.service", true, ""}, {"worker@1.service", false, "worker@.service"},
+		{"worker@a@b.timer", false, "worker@.timer"}, {"worker@1.2.service", false, "worker@.service"},
+	} {
+		if got := isTemplate(x.name); got != x.template {
+			t.Errorf("%s is a template: got %t", x.name, got)
+		}
+		if got := templateOf(x.name); got != x.of {
+			t.Errorf("template of %s: got %q, want %q", x.name, got, x.of)
+		}
+	}
+}
+
+func TestParseUnit(t *testing.T) {
+	u := parseUnit(`Type=notify
+RemainAfterExit=no
+MainPID=42
+NRestarts=3
+ExecMainStartTimestamp=Mon 2026-11-23 08:26:30.329094 UTC
+ExecMainCode=1
+ExecMainStatus=203
+MemoryCurrent=[not set]
+Id=x.service
+LoadState=loaded
+ActiveState=activating
+SubState=auto-restart
+FragmentPath=/etc/systemd/system/x.service
+UnitFileState=enabled
+ActiveEnterTimestamp=Mon 2026-11-23 08:26:30.950717 UTC
+NeedDaemonReload=yes
+CanReload=no
+`)
+	if u.name != "x.service" || u.pid != 42 || u.restarts != 3 || u.memory != 0 || !u.needReload || u.canReload || !u.enabled() || u.exitCode != "exited" {
+		t.Errorf("got %+v", u)
+	}
+	if want := time.Date(2026, 11, 23, 8, 26, 30, 329094000, time.UTC); !u.started.Equal(want) {
+		t.Errorf("started: got %s, want %s", u.started, want)
+	}
+	if u.running() || u.stopped() || u.changing() {
+		t.Error("a service that waits to be started again is neither up, nor stopped, nor about to be up")
+	}
+	timer := parseUnit("Id=x.timer\nLoadState=loaded\nActiveState=active\nActiveEnterTimestamp=Mon 2026-11-23 08:26:30 UTC\nExecMainStartTimestamp=\n")
+	if timer.started.IsZero() || !timer.tells() {
+		t.Errorf("got %+v", timer)
+	}
+}
+
+func TestParseUnitFile(t *testing.T) {
+	f := parseUnitFile(`# a comment
+[Unit]
+Description=WantedBy=nothing
+[Service]
+Type = simple
+Type=oneshot
+ExecStart=/bin/sh -c 'echo [Install]' \
+# in between
+  ; too
+  more
+Environment=A=1
+Environment=
+Environment=B=2
+[Install]
+WantedBy=multi-user.target default.target
+RequiredBy=x.service
+Alias=y.service
+WantedBy=%i.target
+`)
+	if got := f["Service"]["ExecStart"]; len(got) != 1 || !strings.HasPrefix(got[0], "/bin/sh") || !strings.HasSuffix(got[0], "more") {
+		t.Errorf("a continued line: got %q", got)
+	}
+	if got := f["Service"]["Environment"]; !slices.Equal(got, []string{"B=2"}) {
+		t.Errorf("an emptied list: got %q", got)
+	}
+	got := f.links("app.service")
+	slices.Sort(got)
+	want := []string{
+		"/etc/systemd/system/default.target.wants/app.service", "/etc/systemd/system/multi-user.target.wants/app.service",
+		"/etc/systemd/system/x.service.requires/app.service", "/etc/systemd/system/y.service",
+	}
+	if !f.installable() || !slices.Equal(got, want) {
+		t.Errorf("links: got %q, want %q", got, want)
+	}
+	if !f.ends() {
+		t.Error("a oneshot service does not end")
+	}
+	for content, want := range map[string]bool{
+		"": false, "[Service]\nType=oneshot\n": true, "[Service]\nType=oneshot\nRemainAfterExit=true\n": false, "[Service]\nType=simple\n": false,
+	} {
+		if got := parseUnitFile(content).ends(); got != want {
+			t.Errorf("%q ends: got %t, want %t", content, got, want)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package systemd
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+type startedParams struct {
+	Name           string          `star:"name,required" doc:"The unit's name; without a suffix, a service's."`
+	RestartIfNewer builtin.Strings `star:"restart_if_newer" doc:"Files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process. In a dry run, a file that an earlier task would write counts as it is now."`
+	runParams
+}
+
+func checkStarted(ctx context.Context, r host.Reader, p startedParams) (*builtin.Change, error) {
+	if err := absolute(p.RestartIfNewer); err != nil {
+		return nil, err
+	}
+	running := true
+	return reach(ctx, r, p.Name, goal{running: &running, newer: p.RestartIfNewer, runParams: p.runParams})
+}
+
+func checkStopped(ctx context.Context, r host.Reader, p nameParams) (*builtin.Change, error) {
+	running := false
+	return reach(ctx, r, p.Name, goal{running: &running, runParams: runParams{Timeout: p.Timeout}})
+}
+
+func checkEnabled(ctx context.Context, r host.Reader, p nameParams) (*builtin.Change, error) {
+	enabled := true
+	return reach(ctx, r, p.Name, goal{enabled: &enabled, runParams: runParams{Timeout: p.Timeout}})
+}
+
+func checkDisabled(ctx context.Context, r host.Reader, p nameParams) (*builtin.Change, error) {
+	enabled := false
+	return reach(ctx, r, p.Name, goal{enabled: &enabled, runParams: runParams{Timeout: p.Timeout}})
+}
+
+// reach plans how a unit that exists comes to a goal.
+func reach(ctx context.Context, r host.Reader, name string, g goal) (*builtin.Change, error) {
+	u, err := existing(ctx, r, name, g)
+	if err != nil {
+		return nil, err
+	}
+	return g.plan(ctx, r, u, false)
+}
+
+// existing finds a unit, which must be there and fit for its goal.
+func existing(ctx context.Context, r host.Reader, name string, g goal) (unit, error) {
+	name, err := unitName(name)
+	if err != nil {
+		return unit{}, err
+	}
+	if isTemplate(name) {
+		return unit{}, fmt.Errorf("name: %s is a template: name an instance of it, such as %q", name, "worker@1")
+	}
+	u, err := show(ctx, r, name)
+	if err == nil && g.running != nil && *g.running && u.changing() {
+		u, err = steady(ctx, r, name, g.Timeout)
+	}
+	if err != nil {
+		return u, err
+	}
+	wanted := g.running != nil && *g.running || g.enabled != nil && *g.enabled
+	if _, pending := builtin.DryRun(ctx); u.masked() && wanted && !pending {
+		return u, maskedError(name)
+	}
+	return u, u.exists()
+}
+
+type restartedParams struct {
+	Name string `star:"name,required" doc:"The unit's name; without a suffix, a service's."`
+	runParams
+}
+
+func checkRestarted(ctx context.Context, r host.Reader, p restartedParams) (*builtin.Change, error) {
+	running := true
+	g := goal{running: &running, runParams: p.runParams}
+	u, err := existing(ctx, r, p.Name, g)
+	if err != nil {
+		return nil, err
+	}
+	lines := []string{"restart " + u.name}
+	if u.needReload {
+		lines = append([]string{"reload systemd's configuration"}, lines...)
+	}
+	return &builtin.Change{Summary: lines, Apply: func(ctx context.Context, h host.Host) error {
+		c := &control{h, p.runParams}
+		if u.needReload {
+			if err := c.systemctl(ctx, "daemon-reload"); err != nil {
+				return err
+			}
+		}
+		return c.start(ctx, "restart", u.name, !u.ended())
+	}}, nil
+}
+
+func checkReloaded(ctx context.Context, r host.Reader, p nameParams) (*builtin.Change, error) {
+	u, err := existing(ctx, r, p.Name, goal{runParams: runParams{Timeout: p.Timeout}})
+	if err != nil {
+		return nil, err
+	}
+	if _, pending := builtin.DryRun(ctx); !pending {
+		if !u.running() {
+			return nil, fmt.Errorf("%s is not running, it is %s: start it with systemd.started", u.name, u.active)
+		}
+		if !u.canReload {
+			return nil, fmt.Errorf("%s cannot be reloaded, for it has no ExecReload=: restart it with systemd.restarted", u.name)
+		}
+	}
+	return &builtin.Change{Summary: []string{"reload " + u.name}, Apply: func(ctx context.Context, h host.Host) error {
+		c := &control{h, runParams{Timeout: p.Timeout}}
+		a := attempt{control: c, verb: "reload", name: u.name, since: c.cursor(ctx)}
+		if err := c.systemctl(ctx, "reload", u.name); err != nil {
+			return a.failed(ctx, err)
+		}
+		return nil
+	}}, nil
+}

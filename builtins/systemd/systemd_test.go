@@ -1,0 +1,289 @@
+package systemd
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgrun/pgrun/builtins/file"
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/builtin/builtintest"
+	"github.com/pgrun/pgrun/runtime/builtin/builtintest/container"
+	"github.com/pgrun/pgrun/runtime/host"
+)
+
+// machine is a container.
+type machine struct {
+	*builtintest.Bench
+	t    *testing.T
+	host host.Host
+}
+
+// sh runs a shell script there.
+func (m machine) sh(script string) string {
+	m.t.Helper()
+	c := host.Command{Argv: []string{"sh", "-euc", script}}
+	out, err := host.Succeeded(c)(m.host.Run(m.t.Context(), c))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return strings.TrimSpace(out.Stdout)
+}
+
+// summary checks what the last script did, or would have, but for what it says of files.
+func (m machine) summary(want ...string) {
+	m.t.Helper()
+	var got []string
+	for _, line := range m.Summary() {
+		if verb, _, _ := strings.Cut(line, " "); verb != "create" && verb != "change" {
+			got = append(got, line)
+		}
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		m.t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// pid is that of a unit's main process.
+func (m machine) pid(name string) string {
+	m.t.Helper()
+	return m.sh("systemctl show --property=MainPID --value " + name)
+}
+
+func TestContainer(t *testing.T) {
+	c := container.New(t, "pgrun-test-systemd")
+	for _, x := range []struct {
+		name string
+		test func(machine)
+	}{
+		{"cut off", testCutOff},
+		{"restart", testRestart},
+		{"drop-in", testDropin},
+		{"enable", testEnable},
+		{"template", testTemplate},
+		{"start", testStart},
+		{"failures", testFailures},
+		{"pending", testPending},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			m := machine{builtintest.New(t, c.Machine, Module(), file.Module()), t, c.Host}
+			x.test(m)
+			m.Run(`[systemd.absent(h, "t" + n) for n in ["est", "est.timer", "est@", "wo"]]`)
+		})
+	}
+}
+
+const (
+	service  = "[Service]\\nExecStart=sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n"
+	unitTest = `systemd.unit(h, "test", content = "` + service + `#%s\n")`
+)
+
+func content(mark string) string { return strings.Replace(unitTest, "%s", mark, 1) }
+
+// testCutOff ends runs between any two of their steps.
+func testCutOff(m machine) {
+	const path = "/etc/systemd/system/test.service"
+	for _, x := range []struct{ name, before string }{
+		{"nothing", "true"},
+		{"the file is written", "printf '" + strings.ReplaceAll(service, `\\`, `\`) + "#new\\n' > " + path},
+		{"and systemd has read it", "printf '" + service + "#new\\n' > " + path + "; systemctl daemon-reload"},
+		{"and it is stopped", "printf '" + service + "#new\\n' > " + path + "; systemctl daemon-reload; systemctl stop test"},
+		{"and it is not enabled", "printf '" + service + "#new\\n' > " + path + "; systemctl daemon-reload; systemctl disable -q test"},
+	} {
+		m.Run(content("old"))
+		old := m.pid("test")
+		m.sh(x.before)
+		m.Idempotent(content("new"))
+		if now := m.pid("test"); now == old || now == "0" {
+			m.t.Errorf("%s: the process is still %s (was %s)", x.name, now, old)
+		}
+		if got := m.sh("systemctl is-enabled test; systemctl show --property=NeedDaemonReload --value test"); got != "enabled\nno" {
+			m.t.Errorf("%s: %s", x.name, got)
+		}
+		m.Run(`systemd.absent(h, "test")`)
+	}
+
+	// Absent, after its file was removed and nothing else.
+	m.Run(content("old"))
+	m.sh("rm " + path)
+	m.Idempotent(`systemd.absent(h, "test")`)
+	if got := m.sh("pgrep -x sleep || echo none"); got != "none" {
+		m.t.Errorf("still there: %s", got)
+	}
+}
+
+func testRestart(m machine) {
+	m.Run(content("one"))
+	m.Check(content("two"))
+	m.summary("reload systemd's configuration", "restart test.service: its file changes")
+	m.Run(content("one"))
+	m.summary()
+
+	m.sh("touch /etc/test.conf")
+	m.Idempotent(`systemd.started(h, "test", restart_if_newer = ["/etc/test.conf", "/etc/nonesuch"])`)
+	m.sh("touch /etc/test.conf")
+	m.Check(`systemd.started(h, "test")`)
+	m.summary()
+	m.Check(`systemd.started(h, "test", restart_if_newer = "/etc/test.conf")`)
+	m.summary("restart test.service: it was started before /etc/test.conf was changed")
+
+	// A file from the future would have it restarted in every run.
+	m.sh("touch -d '1 hour' /etc/test.conf")
+	m.Run(`systemd.started(h, "test", restart_if_newer = "/etc/test.conf")`)
+	m.summary()
+
+	before := m.pid("test")
+	m.Run(strings.Replace(content("two"), `\n")`, `\n", restart_on_change = False)`, 1))
+	m.summary("reload systemd's configuration")
+	if m.pid("test") != before {
+		m.t.Error("it was restarted")
+	}
+	m.Run(strings.Replace(content("two"), `\n")`, `\n", restart_on_change = False)`, 1))
+	m.summary()
+	m.Run(strings.Replace(content("two"), `\n")`, `\n", state = "stopped", enabled = False)`, 1))
+	m.summary("disable test.service", "stop test.service")
+	m.Run(strings.Replace(content("three"), `\n")`, `\n", state = None, enabled = None)`, 1))
+	m.summary("reload systemd's configuration")
+	m.Run(`systemd.status(h, "test").active and fail()`)
+	m.sh("rm /etc/test.conf")
+}
+
+func testDropin(m machine) {
+	const dropin = `systemd.unit(h, "test", dropin = "limits", content = "[Service]\nLimitNOFILE=4096\n")`
+	m.Fails(dropin, "no unit test.service on the machine")
+	m.Run(content("one"))
+	m.Idempotent(dropin)
+	if got := m.sh("cat /proc/$(systemctl show --property=MainPID --value test)/limits | grep -c '^Max open files *4096 '"); got != "1" {
+		m.t.Error("the drop-in has no effect")
+	}
+	m.Run(content("one"))
+	m.summary()
+}
+
+func testEnable(m machine) {
+	m.Run(content("one"))
+	links := `find /etc/systemd/system -name test.service -type l | sort | xargs -n1 dirname | xargs -n1 basename`
+	if got := m.sh(links); got != "multi-user.target.wants" {
+		m.t.Errorf("links: %s", got)
+	}
+	m.Idempotent(strings.Replace(content("one"), "multi-user.target", "timers.target", 1))
+	if got := m.sh(links); got != "timers.target.wants" {
+		m.t.Errorf("links, after WantedBy= has changed: %s", got)
+	}
+	m.Idempotent(`systemd.disabled(h, "test")`)
+	m.Run(`systemd.status(h, "test").enabled and fail()`)
+	m.Idempotent(`systemd.enabled(h, "test")`)
+	m.Fails(`systemd.enabled(h, "systemd-journald")`, "systemd-journald.service cannot be enabled", "[Install]")
+	m.Fails(`systemd.unit(h, "test", dropin = "x", content = "[Service]\nNice=1\n", state = None)
+systemd.unit(h, "systemd-journald", dropin = "x", content = "[Service]\nNice=1\n")`, "systemd-journald.service cannot be enabled")
+	m.Run(`file.absent(h, "/etc/systemd/system/systemd-journald.service.d", recursive = True)`)
+}
+
+func testTemplate(m machine) {
+	unit := func(mark string) string { return strings.Replace(content(mark), `"test"`, `"test@"`, 1) }
+	m.Idempotent(unit("one"))
+	m.Idempotent(`systemd.started(h, "test@1")
+systemd.enabled(h, "test@2.service")`)
+	before := m.pid("test@1")
+	m.Check(unit("two"))
+	m.summary("reload systemd's configuration", "restart test@1.service: its file changes")
+	m.Idempotent(unit("two"))
+	if now := m.pid("test@1"); now == before || now == "0" {
+		m.t.Errorf("the instance was not restarted: %s", now)
+	}
+	m.Run(`systemd.disabled(h, "test@2")`)
+	m.Idempotent(`systemd.absent(h, "test@")`)
+	if got := m.sh("systemctl is-active test@1 || true"); got != "inactive" {
+		m.t.Errorf("the instance is %s", got)
+	}
+}
+
+func testStart(m machine) {
+	unit := func(more, body string) string {
+		return `systemd.unit(h, "test", enabled = None, ` + more + `content = "[Service]\n` + body + `\n")`
+	}
+	// A service that tells when it is ready is waited for, and no longer.
+	began := time.Now()
+	m.Run(unit(`settle = "1h", `, `Type=notify\nNotifyAccess=all\nExecStart=sh -c 'sleep 0.3; systemd-notify --ready; sleep infinity'`))
+	if took := time.Since(began); took > 30*time.Second {
+		m.t.Errorf("it took %s", took)
+	}
+	// One that takes its time is waited for by the next run, too: it is on its way.
+	m.Run(`systemd.stopped(h, "test")`)
+	m.sh("systemctl start --no-block test")
+	m.Run(`systemd.started(h, "test")`)
+	m.summary()
+
+	// So many starts in so short a time would be refused by systemd.
+	m.Run(unit("", "ExecStart=sleep infinity"))
+	for range 8 {
+		m.Run(`systemd.restarted(h, "test", settle = "0s")`)
+	}
+	m.Run(`systemd.stopped(h, "test")`)
+
+	// What has once failed is started again when its cause is gone.
+	m.Fails(unit("", `Restart=on-failure\nRestartSec=10ms\nExecStart=sh -c 'exit 3'`), "start test.service")
+	m.Run(unit("", `Restart=on-failure\nExecStart=sleep infinity`))
+	if got := m.sh("systemctl show --property=NRestarts --value test"); got != "0" {
+		m.t.Errorf("restarts: %s", got)
+	}
+	m.Fails(unit(`timeout = "4s", `, `Type=notify\nExecStart=sleep infinity`), "not done after 4s (timeout)", "it is activating (start)")
+	began = time.Now()
+	m.Run(unit("", `ExecStart=sleep infinity`))
+	if took := time.Since(began); took > 30*time.Second {
+		m.t.Errorf("a start of the new file waited %s for that of the old", took)
+	}
+	m.Run(unit(`state = None, `, `Type=oneshot\nExecStart=touch /run/test-ran`) + `
+systemd.restarted(h, "test")
+file.absent(h, "/run/test-ran").changed or fail()`)
+	m.Fails(`systemd.started(h, "test")`, "Type=oneshot")
+	m.Idempotent(unit("", `Type=oneshot\nRemainAfterExit=yes\nExecStart=true`))
+	m.Idempotent(`systemd.unit(h, "test.timer", content = "[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n")`)
+}
+
+func testFailures(m machine) {
+	for _, x := range []struct {
+		body string
+		want []string
+	}{
+		{`ExecStart=sh -c 'echo out; echo err >&2; exit 3'`,
+			[]string{"start test.service: it is failed (failed), exit-code, its process ended with exit code 3", "\n    out\n", "\n    err\n"}},
+		{`Restart=always\nRestartSec=1h\nExecStart=sh -c 'sleep 0.1; echo done'`,
+			[]string{"start test.service: it is activating (auto-restart), its process ended with exit code 0", "\n    done"}},
+		{`ExecStart=sh -c 'sleep 0.1; kill -9 $$$$'`, []string{"signal", "its process was ended by signal 9"}},
+		{`ExecStart=true`, []string{"start test.service: it is inactive (dead)"}},
+		{`ExecStart=/nonesuch`, []string{"exit code 203", "No such file or directory"}},
+		{`Restart=always`, []string{"bad unit file setting", "no ExecStart="}},
+		{`Type=forking\nExecStart=sh -c 'echo whoops; exit 1'`, []string{"start test.service: it is failed", "whoops"}},
+	} {
+		err := m.Fails(`systemd.unit(h, "test", enabled = None, content = "[Service]\n`+x.body+`\n")`, x.want...)
+		if lines := strings.Count(err.Error(), "\n"); lines > maxJournal+2 {
+			m.t.Errorf("%d lines of error", lines)
+		}
+		if strings.Contains(err.Error(), "whoops") != strings.Contains(x.body, "whoops") {
+			m.t.Errorf("the journal of another start: %v", err)
+		}
+	}
+	m.Run(`systemd.unit(h, "test", enabled = None, content = "[Service]\nExecStart=sleep infinity\nExecReload=sh -c 'echo will not; exit 1'\n")`)
+	m.Fails(`systemd.reloaded(h, "test")`, "reload test.service", "will not")
+	m.Run(`systemd.stopped(h, "test")`)
+	m.Fails(`systemd.reloaded(h, "test")`, "test.service is not running", "systemd.started")
+}
+
+// testPending has a dry run of what depends on earlier steps.
+func testPending(m machine) {
+	m.Check(content("x") + `
+systemd.unit(h, "test", dropin = "d", content = "[Service]\nNice=1\n")
+systemd.masked(h, "two")`)
+	m.Check(content("x") + `
+systemd.reloaded(h, "test")`)
+	if last := m.Events[len(m.Events)-1]; last.Status != builtin.Unknown {
+		m.t.Errorf("a unit that does not exist yet: %s, %q", last.Status, last.Summary)
+	}
+	m.Idempotent(`systemd.masked(h, "two")`)
+	m.Fails(`systemd.unit(h, "two", content = "`+service+`")`, "two.service is masked", "systemd.unmasked")
+	m.Check(`systemd.unmasked(h, "two")
+systemd.unit(h, "two", content = "` + service + `")`)
+	m.Run(`systemd.unmasked(h, "two")
+systemd.unit(h, "two", content = "` + service + `")`)
+}
