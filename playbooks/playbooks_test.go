@@ -1,0 +1,83 @@
+package playbooks_test
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/pgrun/pgrun/builtins"
+	"github.com/pgrun/pgrun/playbooks"
+	"github.com/pgrun/pgrun/runtime/load"
+	"github.com/pgrun/pgrun/runtime/secret"
+	"github.com/pgrun/pgrun/runtime/vault"
+	"github.com/pgrun/pgrun/stdlib"
+)
+
+// loaded loads a playbook of this directory, with an inventory in place of its own if that is not empty.
+func loaded(t *testing.T, name, inventory string, set ...string) (*load.Playbook, error) {
+	t.Helper()
+	ids, err := vault.NewIdentities(vault.Options{Getenv: func(string) string { return "" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return load.Load(t.Context(), name, load.Options{
+		Inventory: inventory, Set: set, Vault: ids, Mask: secret.NewMask(),
+		Modules: builtins.Modules(), Stdlib: stdlib.FS, Playbooks: playbooks.FS, Print: func(string) {},
+	})
+}
+
+// TestPlaybooksLoad loads every playbook with the inventory that it names. A file that playbooks load has no
+// line for the shell at its top.
+func TestPlaybooksLoad(t *testing.T) {
+	names, err := fs.Glob(playbooks.FS, "*.star")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(playbooks.FS, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(text), "#!/usr/bin/env pgrun\n") {
+			continue
+		}
+		p, err := loaded(t, name, "")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if p.Doc == "" {
+			t.Errorf("%s has no docstring that says what it is for", name)
+		}
+		for _, param := range p.Params {
+			if param.Doc == "" {
+				t.Errorf("%s: param %s has no doc", name, param.Name)
+			}
+		}
+	}
+}
+
+// TestFormationRefuses tells what postgres_ha.star does not begin with.
+func TestFormationRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name, inventory string
+		set             []string
+		want            []string
+	}{
+		{"the placeholder outside of a lab", "inventories/example.star", nil, []string{"vault_pg_app_password", "placeholder", "ansible-vault"}},
+		{"one synchronous standby of two data nodes", "", []string{"number_sync_standbys=1"}, []string{"takes 3 data nodes", "has 2", "add data nodes", "auto"}},
+		{"a number that is none", "", []string{"number_sync_standbys=one"}, []string{"neither a number nor auto"}},
+		{"unknown timers", "", []string{"timers=fastest"}, []string{"timers", "fast"}},
+	} {
+		_, err := loaded(t, "postgres_ha.star", test.inventory, test.set...)
+		if err == nil {
+			t.Errorf("%s: it loads", test.name)
+			continue
+		}
+		for _, want := range test.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q lacks %q", test.name, err, want)
+			}
+		}
+	}
+}
