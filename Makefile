@@ -1,0 +1,87 @@
+# make help lists what there is to do. Everything is built with Go alone; the lab wants root, since Incus does.
+
+PREFIX  ?= /usr/local
+VERSION ?=
+
+agents   := amd64 arm64
+agent    := runtime/agent/bin/files/agent
+static   := CGO_ENABLED=0 GOOS=linux
+linter   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+golangci  = $(shell command -v golangci-lint || echo "$$(go env GOPATH)/bin/golangci-lint")
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List these habits.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/pgrun, static, with the agents that it pushes to machines.
+	@for arch in $(agents); do \
+		$(static) GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags='-s -w -buildid=' \
+			-o $(agent)-$$arch ./cmd/pgrun-agent || exit; \
+		sha256sum < $(agent)-$$arch | cut -d ' ' -f 1 > $(agent)-$$arch.sha256; \
+		gzip -9nf $(agent)-$$arch || exit; \
+	done
+	$(static) go build -trimpath -ldflags='-s -w $(if $(VERSION),-X main.release=$(VERSION))' -o bin/pgrun ./cmd/pgrun
+
+.PHONY: test
+test: build ## Run all tests, those on the real lab included, which is brought up where it is not.
+	@why='Incus wants root'; \
+	if [ "$$(id -u)" = 0 ]; then \
+		bin/pgrun --syntax-check playbooks/lab.star || exit 1; \
+		bin/pgrun playbooks/lab.star; \
+		case $$? in 0) why= ;; 3) why='Incus cannot run here, see above' ;; *) exit 1 ;; esac; \
+	fi; \
+	go test -timeout 30m ./... || exit; \
+	if [ -z "$$why" ]; then \
+		$(MAKE) --no-print-directory e2e; \
+	else \
+		echo "make test: the end-to-end tests were left out: $$why" >&2; [ -z "$$CI" ]; \
+	fi
+
+.PHONY: e2e
+e2e: build ## Run the end-to-end tests alone: a formation in the lab, what is done to it, its failover. As root.
+	PGRUN_E2E=1 go test -count=1 -timeout 60m -v ./e2e
+
+.PHONY: lint
+lint: build ## Look for mistakes in the Go code and the playbooks.
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
+	go vet ./...
+	@[ -x "$(golangci)" ] || { echo "make lint: no golangci-lint: go install $(linter)" >&2; exit 3; }
+	$(golangci) run
+	@for playbook in $$(grep -l '^play(' playbooks/*.star); do bin/pgrun --syntax-check "$$playbook" || exit; done
+
+.PHONY: fmt
+fmt: ## Format the Go code.
+	gofmt -w .
+
+.PHONY: docs
+docs: build ## Write the reference of the builtins, docs/builtins.md, from their declarations.
+	bin/pgrun docs > docs/builtins.md
+
+.PHONY: bench
+bench: ## Run the benchmarks.
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: lab
+lab: build ## Bring up Incus, the lab and in it a PostgreSQL formation, and test its failover. As root.
+	@[ "$$(id -u)" = 0 ] || { echo "make lab: Incus wants root: run it with sudo" >&2; exit 3; }
+	bin/pgrun playbooks/lab.star
+	bin/pgrun playbooks/postgres_ha.star
+	bin/pgrun playbooks/test_pg_failover.star
+	bin/pgrun playbooks/pg_state.star
+	bin/pgrun playbooks/pg_uri.star
+
+.PHONY: lab-destroy
+lab-destroy: build ## Take away what make lab made, and nothing else. Packages stay.
+	@[ "$$(id -u)" = 0 ] || { echo "make lab-destroy: Incus wants root: run it with sudo" >&2; exit 3; }
+	bin/pgrun playbooks/lab_destroy.star
+
+.PHONY: install
+install: build ## Install pgrun to $(PREFIX)/bin: PREFIX=, DESTDIR=.
+	install -D -m 0755 bin/pgrun $(DESTDIR)$(PREFIX)/bin/pgrun
+
+.PHONY: clean
+clean: ## Remove what make built.
+	rm -rf bin dist $(agent)-*

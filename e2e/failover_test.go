@@ -1,0 +1,158 @@
+package e2e_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const (
+	markedLine  = "incus.config: update instance" // the victim is about to be stopped
+	stoppedLine = "incus.stopped: stop by force instance "
+	startedLine = "incus.started: start instance "
+)
+
+func TestFailoverPasses(t *testing.T) {
+	l := newLab(t)
+	victim := l.one("primary")
+	r := l.exits(0, command("test_pg_failover.star", "--output", "json"), "PASS: ")
+	data := r.data(t)
+	if data["result"] != "PASS" || data["victim"] != victim || data["primary"] == victim || data["lost"] != 0.0 {
+		t.Errorf("data: %v", data)
+	}
+	for _, name := range []string{"promoted", "first_write", "gap"} {
+		if seconds, _ := data[name].(float64); seconds <= 0 || seconds > 60 {
+			t.Errorf("%s: %v seconds", name, data[name])
+		}
+	}
+	if n, _ := data["acknowledged"].(float64); n < 100 {
+		t.Errorf("%v acknowledged writes", data["acknowledged"])
+	}
+	t.Logf("promoted %v s, first write %v s after the kill; %v acknowledged, %v indeterminate, %v lost",
+		data["promoted"], data["first_write"], data["acknowledged"], data["indeterminate"], data["lost"])
+	if l.one("primary") == victim {
+		t.Errorf("%s is still the primary", victim)
+	}
+}
+
+func TestFailoverOfUnhealthyFormation(t *testing.T) {
+	l := newLab(t)
+	standby := l.one("secondary")
+	if err := l.incus.Stop(t.Context(), standby, true); err != nil {
+		t.Fatal(err)
+	}
+	r := l.exits(1, command("test_pg_failover.star"), "unhealthy baseline: ", standby)
+	if strings.Contains(r.out, stoppedLine) {
+		t.Errorf("something was stopped:\n%s", r.out)
+	}
+	l.exits(1, command("pg_state.star"), "unhealthy: ")
+}
+
+func TestFailoverWithoutMonitor(t *testing.T) {
+	l := newLab(t)
+	monitor := l.monitor()
+	if err := l.incus.Stop(t.Context(), monitor, true); err != nil {
+		t.Fatal(err)
+	}
+	l.exits(1, command("test_pg_failover.star"), "the formation's state is not known", "Stopped")
+	if err := l.incus.Start(t.Context(), monitor); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFailoverTooLate(t *testing.T) {
+	l := newLab(t)
+	l.exits(2, command("test_pg_failover.star", "-e", "rto_target=1s"), "FAIL: no standby promoted within 1s", " 0 of ")
+	l.exits(0, command("pg_state.star"))
+}
+
+// A standby that hangs cannot be promoted.
+func TestFailoverToFrozenStandby(t *testing.T) {
+	l := newLab(t)
+	standby := l.one("secondary")
+	p := l.start(command("test_pg_failover.star", "-e", "rto_target=8s"))
+	p.until(markedLine)
+	if err := l.incus.Freeze(t.Context(), standby); err != nil {
+		t.Fatal(err)
+	}
+	p.until(startedLine)
+	if err := l.incus.Unfreeze(t.Context(), standby); err != nil {
+		t.Fatal(err)
+	}
+	p.wait().check(t, 2, "FAIL: no standby promoted within 8s", " 0 of ")
+	l.exits(0, command("pg_state.star"))
+}
+
+func TestFailoverCannotRun(t *testing.T) {
+	l := newLab(t)
+	noIncus := command("test_pg_failover.star")
+	noIncus.Env = append(noIncus.Env, "INCUS_SOCKET=/nonexistent/unix.socket")
+	l.exits(3, noIncus, "no Incus daemon at /nonexistent/unix.socket")
+
+	inventory := filepath.Join(t.TempDir(), "elsewhere.star")
+	err := os.WriteFile(inventory, []byte(`
+group("incus_hosts", hosts = [host("localhost", transport = "local")])
+group("postgres_ha_monitor", hosts = [host("pgrun-no-monitor")])
+group("postgres_ha_nodes", hosts = [host("pgrun-no-node")])
+`), 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := command("test_pg_failover.star", "-i", inventory)
+	l.exits(3, elsewhere, "there is no instance pgrun-no-monitor")
+}
+
+// A test that is interrupted puts the victim back before it ends.
+func TestFailoverInterrupted(t *testing.T) {
+	for signal, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		t.Run(signal.String(), func(t *testing.T) {
+			l := newLab(t)
+			p := l.start(command("test_pg_failover.star"))
+			p.until(stoppedLine)
+			if err := p.cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			p.wait().check(t, code, startedLine, "interrupted by SIG")
+			l.exits(0, command("pg_state.star"))
+		})
+	}
+}
+
+// A test that is killed leaves the victim stopped; the next one puts it back, and goes on.
+func TestFailoverKilled(t *testing.T) {
+	l := newLab(t)
+	victim := l.one("primary")
+	p := l.start(command("test_pg_failover.star"))
+	p.until(stoppedLine + victim)
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.wait()
+	instance, err := l.incus.Instance(t.Context(), victim)
+	if err != nil || instance.Status != "Stopped" {
+		t.Fatalf("%s is %s (%v)", victim, instance.Status, err)
+	}
+	r := l.exits(0, command("test_pg_failover.star"), startedLine+victim, "PASS: ")
+	if back, kill := strings.Index(r.out, startedLine+victim), strings.Index(r.out, stoppedLine); back > kill {
+		t.Errorf("the victim was put back after the next kill:\n%s", r.out)
+	}
+}
+
+func TestSwitchover(t *testing.T) {
+	l := newLab(t)
+	before := l.one("primary")
+	data := l.exits(0, command("pg_switchover.star", "--output", "json")).data(t)
+	if data["previous"] != before || data["primary"] == before || data["lost"] != 0.0 {
+		t.Errorf("data: %v", data)
+	}
+	l.exits(0, command("pg_switchover.star", "-e", "to="+before), before+" is the primary in place of ")
+	l.exits(0, command("pg_switchover.star", "-e", "to="+before), before+" is the primary already")
+}
+
+func TestURI(t *testing.T) {
+	l := newLab(t)
+	l.exits(0, command("pg_uri.star"),
+		"DATABASE_URL=postgresql://app:********@", "/app?target_session_attrs=read-write&sslmode=verify-full&sslrootcert=/", "/ca/ca.crt")
+}

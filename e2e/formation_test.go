@@ -1,0 +1,160 @@
+package e2e_test
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/transport"
+)
+
+// changed matches the recap's line of a host on which something changed.
+var changed = regexp.MustCompile(`changed=[1-9]`)
+
+// unchanged fails the test unless a run did nothing on any host.
+func (r result) unchanged(t *testing.T) {
+	t.Helper()
+	r.check(t, 0)
+	if changed.MatchString(r.out) {
+		t.Errorf("something changed:\n%s", r.out)
+	}
+}
+
+func TestNothingToDo(t *testing.T) {
+	l := newLab(t)
+	for _, playbook := range []string{"lab.star", "postgres_ha.star"} {
+		run(command(playbook)).unchanged(t)
+		l.exits(0, command(playbook, "--check", "--diff", "--fail-on-change"), "nothing was changed")
+	}
+}
+
+// A unit file that somebody edited is the one difference that a dry run shows, and a run restores it.
+func TestEditedUnitFile(t *testing.T) {
+	l := newLab(t)
+	const unit = "/etc/systemd/system/pg_autoctl.service"
+	standby := l.one("secondary")
+	before := l.shell(standby, "cat "+unit)
+	l.shell(standby, "sed -i s/65536/1024/ "+unit)
+
+	r := l.exits(0, command("postgres_ha.star", "--check", "--diff"), "-LimitNOFILE=1024", "+LimitNOFILE=65536")
+	if n := len(changed.FindAllString(r.out, -1)); n != 1 {
+		t.Errorf("a dry run would change %d hosts, want 1:\n%s", n, r.out)
+	}
+	if got := l.shell(standby, "cat "+unit); got == before {
+		t.Error("the dry run restored the file")
+	}
+	l.exits(0, command("postgres_ha.star"))
+	if got := l.shell(standby, "cat "+unit); got != before {
+		t.Errorf("the file is\n%s\nwant\n%s", got, before)
+	}
+	run(command("postgres_ha.star")).unchanged(t)
+}
+
+// A container that is gone is made anew, and joins.
+func TestLostContainer(t *testing.T) {
+	l := newLab(t)
+	standby := l.one("secondary")
+	if err := l.incus.DeleteInstance(t.Context(), standby, true); err != nil {
+		t.Fatal(err)
+	}
+	l.exits(0, command("postgres_ha.star"), "create")
+	l.exits(0, command("pg_state.star"), standby)
+	run(command("postgres_ha.star")).unchanged(t)
+}
+
+// A run that is killed, wherever that is, is finished by the next one.
+func TestKilledRun(t *testing.T) {
+	l := newLab(t)
+	standby := l.one("secondary")
+	if err := l.incus.DeleteInstance(t.Context(), standby, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, done := range []string{"incus.instance: create instance " + standby, "tls.certificate: give " + standby, "pg_autoctl.node: create the standby"} {
+		p := l.start(command("postgres_ha.star"))
+		p.until(done)
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		p.wait()
+	}
+	l.exits(0, command("postgres_ha.star"))
+	l.exits(0, command("pg_state.star"), standby)
+	run(command("postgres_ha.star")).unchanged(t)
+}
+
+// A daemon that died, and all containers with it, as when a machine without systemd starts again: the lab is
+// brought up from what is left.
+func TestDeadDaemon(t *testing.T) {
+	l := newLab(t)
+	started, err := os.ReadFile("/run/pgrun/processes/incusd")
+	if err != nil {
+		t.Skipf("pgrun did not start the daemon: systemd does it here: %v", err)
+	}
+	pid, _, _ := strings.Cut(string(started), " ")
+	containers := []string{l.monitor(), l.one("primary"), l.one("secondary")}
+	victims := []string{pid}
+	for _, name := range containers {
+		out, err := exec.CommandContext(t.Context(), "pgrep", "-f", `^\[lxc monitor\] .* `+name+"$").Output()
+		if err != nil {
+			t.Fatalf("no monitor of %s: %v", name, err)
+		}
+		victims = append(victims, strings.Fields(string(out))...)
+	}
+	if out, err := exec.CommandContext(t.Context(), "kill", append([]string{"-9"}, victims...)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, playbook := range []string{"lab.star", "postgres_ha.star"} {
+		l.exits(0, command(playbook))
+	}
+	l.heal()
+	for _, playbook := range []string{"lab.star", "postgres_ha.star"} {
+		run(command(playbook)).unchanged(t)
+	}
+}
+
+// Containers that somebody stopped are started.
+func TestStoppedContainers(t *testing.T) {
+	l := newLab(t)
+	for _, name := range []string{l.monitor(), l.one("primary"), l.one("secondary")} {
+		if err := l.incus.Stop(t.Context(), name, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.exits(0, command("postgres_ha.star"))
+	l.exits(0, command("pg_state.star"))
+}
+
+// Nobody gets in without TLS, with a wrong password, or as another role.
+func TestNobodyElseGetsIn(t *testing.T) {
+	l := newLab(t)
+	primary := l.one("primary")
+	const psql = "PGPASSWORD=%s psql -X -A -t -c 'SELECT 1' 'host=%s user=%s dbname=app sslmode=%s connect_timeout=5' 2>&1"
+	address := strings.TrimSpace(l.shell(primary, "hostname -I | cut -d' ' -f1"))
+	for name, c := range map[string]struct{ password, user, mode, want string }{
+		"with TLS":         {"changeme-DEV-ONLY", "app", "require", "1"},
+		"without TLS":      {"changeme-DEV-ONLY", "app", "disable", "no pg_hba.conf entry"},
+		"a wrong password": {"wrong", "app", "require", "password authentication failed"},
+		"as postgres":      {"changeme-DEV-ONLY", "postgres", "require", "no pg_hba.conf entry"},
+	} {
+		line := strings.NewReplacer("PGPASSWORD=%s", "PGPASSWORD="+c.password, "host=%s", "host="+address, "user=%s", "user="+c.user, "sslmode=%s", "sslmode="+c.mode).Replace(psql)
+		if got := l.shell(l.one("secondary"), line+"; true"); !strings.Contains(got, c.want) {
+			t.Errorf("%s: psql says %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// shell runs a line in an instance and returns its standard output.
+func (l *lab) shell(instance, line string) string {
+	l.t.Helper()
+	session := transport.NewSession(instance, l.incus.Transport(instance), false)
+	defer session.Close()
+	c := host.Command{Argv: []string{"sh", "-c", line}}
+	out, err := host.Succeeded(c)(session.Run(l.t.Context(), c))
+	if err != nil {
+		l.t.Fatalf("%s: %v", instance, err)
+	}
+	return out.Stdout
+}
