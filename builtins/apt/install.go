@@ -13,7 +13,7 @@ import (
 
 type installParams struct {
 	Packages builtin.Strings                 `star:"packages,required" doc:"Package names; \"nginx=1.22.*\" asks for a version, by name or by pattern."`
-	State    string                          `star:"state" doc:"present: installed in any version; latest: in the newest that the repositories have."`
+	State    string                          `star:"state" choices:"present latest" doc:"present: installed in any version; latest: in the newest that the repositories have. apt.remove removes."`
 	Update   builtin.Optional[time.Duration] `star:"update" doc:"When something has to be installed, the package lists are refreshed first where they are older than this, or a repository was changed since; None: never. With state = \"latest\" old lists alone are a reason."`
 
 	Recommends builtin.Optional[bool] `star:"recommends" doc:"Whether recommended packages come along. Left out: as APT is configured on the machine; it installs them unless told otherwise."`
@@ -33,9 +33,6 @@ func checkInstall(ctx context.Context, r host.Reader, p installParams) (*builtin
 	want, err := parseWanted(p.Packages)
 	if err != nil {
 		return nil, err
-	}
-	if p.State != present && p.State != latest {
-		return nil, fmt.Errorf("state: got %q, want %q or %q (apt.remove removes)", p.State, present, latest)
 	}
 	if strings.ContainsAny(p.Release, " \t\n") || strings.HasPrefix(p.Release, "-") {
 		return nil, fmt.Errorf("default_release: %q is not the name of a release", p.Release)

@@ -17,22 +17,22 @@ import (
 // publicKeys is a file of OpenPGP public keys.
 type publicKeys struct {
 	content      string
+	packets      []byte
 	armored      bool
 	fingerprints []string // of the primary keys, in upper-case hexadecimal
 }
 
 // parseKeys reads a file of public keys, armored or binary.
 func parseKeys(content string) (publicKeys, error) {
-	k := publicKeys{content: content}
-	packets := []byte(content)
+	k := publicKeys{content: content, packets: []byte(content)}
 	if strings.Contains(content, "-----BEGIN PGP ") {
 		var err error
-		if packets, err = dearmor(content); err != nil {
+		if k.packets, err = dearmor(content); err != nil {
 			return k, err
 		}
 		k.armored = true
 	}
-	for len(packets) > 0 {
+	for packets := k.packets; len(packets) > 0; {
 		tag, body, rest, err := nextPacket(packets)
 		if err != nil {
 			return k, err
@@ -90,6 +90,34 @@ func dearmor(text string) ([]byte, error) {
 		return nil, errors.New("it holds no OpenPGP public key")
 	}
 	return packets, nil
+}
+
+// armor is the other direction: one block, with nothing beside it.
+func armor(packets []byte) string {
+	var b strings.Builder
+	b.WriteString("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n")
+	for line := range slices.Chunk([]byte(base64.StdEncoding.EncodeToString(packets)), 64) {
+		b.Write(line)
+		b.WriteByte('\n')
+	}
+	sum := crc24(packets)
+	fmt.Fprintf(&b, "=%s\n", base64.StdEncoding.EncodeToString([]byte{byte(sum >> 16), byte(sum >> 8), byte(sum)}))
+	b.WriteString("-----END PGP PUBLIC KEY BLOCK-----\n")
+	return b.String()
+}
+
+// crc24 is the checksum of armored data (RFC 4880, 6.1).
+func crc24(data []byte) uint32 {
+	crc := uint32(0xb704ce)
+	for _, b := range data {
+		crc ^= uint32(b) << 16
+		for range 8 {
+			if crc <<= 1; crc&0x1000000 != 0 {
+				crc ^= 0x1864cfb
+			}
+		}
+	}
+	return crc & 0xffffff
 }
 
 // nextPacket splits off the first packet (RFC 9580, 4.2).
@@ -186,6 +214,15 @@ func (p pins) check(k publicKeys) error {
 		}
 	}
 	return nil
+}
+
+// trusted is what is written of a file of keys that the pins fit: all of it where they are of the whole file, else
+// no more than the keys that were looked at. Text around them may hold a key in a form that APT reads and we do not.
+func (k publicKeys) trusted(p pins) string {
+	if k.armored && p.sha256 == "" {
+		return armor(k.packets)
+	}
+	return k.content
 }
 
 // extension is by which APT tells the two forms apart.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/suggest"
 )
 
 // Errors that say that the repositories lack something are host.NotThere: in a dry run it may come with a
@@ -157,7 +158,7 @@ func similar(ctx context.Context, r host.Reader, release, name string) ([]string
 		switch other := strings.TrimSpace(line); {
 		case shape(other) == shape(name):
 			family = append(family, other)
-		case distance(other, name) <= 2:
+		case suggest.Distance(other, name) <= 2:
 			slips = append(slips, other)
 		}
 	}
@@ -184,25 +185,3 @@ func similar(ctx context.Context, r host.Reader, release, name string) ([]string
 
 // shape is a name with its numbers left out.
 func shape(name string) string { return regexp.MustCompile(`[0-9]+`).ReplaceAllString(name, "#") }
-
-// distance is the number of letters to insert, delete or replace that make b of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			above := row[j+1]
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(above+1, row[j]+1, diagonal+cost)
-			diagonal = above
-		}
-	}
-	return row[len(b)]
-}

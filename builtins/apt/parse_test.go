@@ -162,15 +162,7 @@ func TestLockIn(t *testing.T) {
 	}
 }
 
-func TestSimilarNames(t *testing.T) {
-	for _, x := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"nginx", "nginx", 0}, {"ngnix", "nginx", 2}, {"postgresq", "postgresql", 1}, {"a", "", 1}, {"", "abc", 3}} {
-		if got := distance(x.a, x.b); got != x.want {
-			t.Errorf("distance(%q, %q): got %d, want %d", x.a, x.b, got, x.want)
-		}
-	}
+func TestShape(t *testing.T) {
 	if a, b := shape("postgresql-18-ip4r"), shape("postgresql-9-ip12r"); a != b {
 		t.Errorf("the shapes %s and %s differ", a, b)
 	}
@@ -267,4 +259,36 @@ func FuzzParseKeys(f *testing.F) {
 			t.Errorf("%q: no error and no key", content)
 		}
 	})
+}
+
+// APT reads armor that parseKeys does not look at. What is written holds no more than the keys that were checked.
+func TestOnlyCheckedKeysAreWritten(t *testing.T) {
+	one := armor(keyPacket("one"))
+	hidden := strings.ReplaceAll(armor(keyPacket("two")), "PUBLIC KEY BLOCK", "ARMORED FILE")
+	k, err := parseKeys("a comment\n" + one + hidden)
+	if err != nil || len(k.fingerprints) != 1 {
+		t.Fatalf("fingerprints %v (%v)", k.fingerprints, err)
+	}
+	if got := k.trusted(pins{fingerprints: k.fingerprints}); got != one {
+		t.Errorf("written:\n%s\nwant:\n%s", got, one)
+	}
+	again, err := parseKeys(one)
+	if err != nil || !slices.Equal(again.fingerprints, k.fingerprints) {
+		t.Errorf("read again: %v (%v)", again.fingerprints, err)
+	}
+}
+
+// The armor is GnuPG's own, checksum included.
+func TestArmor(t *testing.T) {
+	key := readTestdata(t, "conformance/repository/key.asc")
+	packets, err := dearmor(key)
+	if err != nil || armor(packets) != key {
+		t.Errorf("armored anew:\n%s\nwant:\n%s (%v)", armor(packets), key, err)
+	}
+}
+
+// keyPacket is a public key packet of version 4 with some content.
+func keyPacket(content string) []byte {
+	body := append([]byte{4, 0, 0, 0, 0, 1}, content...)
+	return append([]byte{0xc6, byte(len(body))}, body...)
 }

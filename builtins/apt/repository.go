@@ -32,7 +32,7 @@ type repositoryParams struct {
 	KeyFingerprints builtin.Strings                  `star:"key_fingerprints" doc:"The fingerprints that the key must have, 40 hexadecimal digits each."`
 	KeySHA256       string                           `star:"key_sha256" doc:"The SHA-256 that the key's file must have."`
 
-	State       string        `star:"state" doc:"present, or absent: then name alone is needed."`
+	State       string        `star:"state" choices:"present absent" doc:"present, or absent: then name alone is needed."`
 	Update      bool          `star:"update" doc:"Whether the package lists are refreshed when the repository is new or has changed."`
 	Timeout     time.Duration `star:"timeout" doc:"The longest that fetching the key and the lists may take."`
 	LockTimeout time.Duration `star:"lock_timeout" doc:"How long to wait for another package manager to finish."`
@@ -42,13 +42,10 @@ func checkRepository(ctx context.Context, r host.Reader, p repositoryParams) (*b
 	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`).MatchString(p.Name) { // see sources.list(5)
 		return nil, fmt.Errorf("name: %q: only letters, digits, _, - and . are allowed, since it becomes a file's name", p.Name)
 	}
-	switch p.State {
-	case absent:
+	if p.State == absent {
 		return p.planAbsent(ctx, r)
-	case present:
-		return p.planPresent(ctx, r)
 	}
-	return nil, fmt.Errorf("state: got %q, want %q or %q", p.State, present, absent)
+	return p.planPresent(ctx, r)
 }
 
 func (p repositoryParams) sourcesPath() string { return path.Join(sourcesDir, p.Name+".sources") }
@@ -231,13 +228,13 @@ func (p repositoryParams) planKey(ctx context.Context, r host.Reader, pins pins)
 	if err != nil {
 		return keyPlan{}, fmt.Errorf("%s: %w", parameter, err)
 	}
-	return p.planWriteKey(ctx, r, k)
+	return p.planWriteKey(ctx, r, k, pins)
 }
 
 // planWriteKey puts a key in its place, and removes what stood in the other form's.
-func (p repositoryParams) planWriteKey(ctx context.Context, r host.Reader, k publicKeys) (keyPlan, error) {
+func (p repositoryParams) planWriteKey(ctx context.Context, r host.Reader, k publicKeys, pins pins) (keyPlan, error) {
 	target := p.keyPath(k.extension())
-	write, err := file.PlanContentAndParents(ctx, r, file.Spec{Path: target, Content: builtin.Plain(k.content), Attributes: publicFile()})
+	write, err := file.PlanContentAndParents(ctx, r, file.Spec{Path: target, Content: builtin.Plain(k.trusted(pins)), Attributes: publicFile()})
 	if err != nil {
 		return keyPlan{}, err
 	}
@@ -261,7 +258,7 @@ func (p repositoryParams) planKeyFromURL(ctx context.Context, r host.Reader, pin
 			return keyPlan{}, err
 		}
 		if k, err := parseKeys(string(content)); err == nil && pins.check(k) == nil && k.extension() == extension {
-			return p.planWriteKey(ctx, r, k) // for its owner and mode
+			return p.planWriteKey(ctx, r, k, pins) // for its owner and mode
 		}
 	}
 	return keyPlan{path: p.keyPath(".asc"), fetch: true}, nil
@@ -283,7 +280,7 @@ func (p repositoryParams) planFetch(pins pins, expected *builtin.Change) *builti
 		if err != nil {
 			return fmt.Errorf("key_url: %s: %w", p.KeyURL, err)
 		}
-		key, err := p.planWriteKey(ctx, h, k)
+		key, err := p.planWriteKey(ctx, h, k, pins)
 		if err != nil {
 			return err
 		}

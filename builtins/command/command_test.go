@@ -160,12 +160,13 @@ func TestLookLimit(t *testing.T) {
 				if change.Needed() {
 					err = change.Apply(ctx, h)
 				}
-				var deadline *outcome.Deadline
-				switch {
+				switch code := outcome.Of(err); {
 				case test.after == 0 && !errors.Is(err, context.DeadlineExceeded):
 					t.Errorf("after %s: %v", time.Since(began), err)
-				case test.after > 0 && (!errors.As(err, &deadline) || time.Since(began) != test.after):
+				case test.after > 0 && time.Since(began) != test.after:
 					t.Errorf("after %s: %v, want %s", time.Since(began), err, test.after)
+				case test.p.Timeout > 0 && code != outcome.TimedOut, test.after > 0 && test.p.Timeout == 0 && code != outcome.Failed:
+					t.Errorf("exit code %d for %v", code, err) // a deadline that the playbook wrote has one of its own
 				}
 			})
 		})

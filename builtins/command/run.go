@@ -23,7 +23,7 @@ type params struct {
 	Env     builtin.StringMap `star:"env" doc:"Environment variables. Every process of the user can read them: no secrets."`
 	Reads   bool              `star:"reads" doc:"The author's promise that the command changes nothing: it runs in a dry run, too, and never counts as a change."`
 	Creates string            `star:"creates" doc:"Absolute path that the command makes: where it exists, the command is not needed."`
-	Unless  builtin.Argv      `star:"unless" doc:"A command that only reads: where it ends with 0, this one is not needed; so it is where the program of unless is not there. It runs in a dry run, too, with the same user, dir, env and timeout."`
+	Unless  builtin.Argv      `star:"unless" doc:"A command that only reads: where it ends with 0, this one is not needed. Where its program is not there, this one is needed. It runs in a dry run, too, with the same user, dir, env and timeout."`
 	Timeout time.Duration     `star:"timeout" doc:"How long it may take; past it the command is killed and the task ends with exit code 2. If left out, a command that only reads has one minute, any other has no limit."`
 	RC      builtin.Ints      `star:"rc" doc:"Exit codes that are no failure; [0] if left out."`
 }
@@ -142,6 +142,9 @@ func (p params) within(ctx context.Context, limit time.Duration, c host.Command,
 	}
 	out, err := with(ctx, c)
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+		if p.Timeout == 0 {
+			return out, fmt.Errorf("the command %s has not ended after %s, the limit of one that only reads: give it a timeout", short(c.Argv), limit)
+		}
 		err = &outcome.Deadline{What: "the command " + short(c.Argv) + " has ended", After: limit}
 	}
 	return out, err

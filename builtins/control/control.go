@@ -82,7 +82,7 @@ type attemptParams struct {
 }
 
 func attempt(c *builtin.Call, p attemptParams) (starlark.Value, error) {
-	value, err := starlark.Call(c.Thread, p.Function, nil, nil)
+	value, err := p.Function.Call(c.Thread)
 	if err != nil && passesOn(c.Scope, err) {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (d *deadline) end() { d.cancel() }
 
 func (d *deadline) call(f builtin.Callable) (starlark.Value, error) {
 	defer d.invoked.Scope.Within(d.inner)()
-	return starlark.Call(d.invoked.Thread, f, nil, nil)
+	return f.Call(d.invoked.Thread)
 }
 
 // passed reports whether this limit is over, and no other around it.
@@ -247,7 +247,7 @@ type alwaysParams struct {
 }
 
 func always(c *builtin.Call, p alwaysParams) (starlark.Value, error) {
-	value, err := starlark.Call(c.Thread, p.Function, nil, nil)
+	value, err := p.Function.Call(c.Thread)
 
 	ctx, cancel := context.WithTimeoutCause(c.Scope.Root, p.Timeout, &outcome.Deadline{What: "clean-up", After: p.Timeout})
 	defer cancel()

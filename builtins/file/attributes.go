@@ -20,6 +20,31 @@ type attributeParams struct {
 	Mode  builtin.Optional[builtin.Mode] `star:"mode" doc:"Permissions, in octal: \"0644\"."`
 }
 
+// contentParams are the parameters of what gives a file its content.
+type contentParams struct {
+	attributeParams
+	Diff builtin.Optional[bool] `star:"diff" doc:"Whether --diff shows the content. Left out, it does where everyone may read the file. That of a secret is never shown."`
+}
+
+// Showing says whether the content of a file is shown that everyone may read, or not everyone. Its zero value leaves
+// that to the file's mode.
+type Showing builtin.Optional[bool]
+
+// of is how a file differs; info is what is there now, or nil, and mode what it will be, where that is known.
+func (s Showing) of(d builtin.Diff, info *host.Info, mode *fs.FileMode) builtin.Diff {
+	switch {
+	case !s.Set:
+		d.Private = info != nil && narrow(info.Mode) || mode != nil && narrow(*mode)
+	case !s.Value:
+		d.Secret = true
+	}
+	return d
+}
+
+// narrow reports whether a mode keeps everyone from reading: what the file holds may be a secret that pgrun does not
+// know.
+func narrow(mode fs.FileMode) bool { return mode&0o004 == 0 }
+
 func (p attributeParams) attributes() host.Attributes {
 	return host.Attributes{Owner: p.Owner, Group: p.Group, Mode: modeOf(p.Mode)}
 }

@@ -16,21 +16,21 @@ import (
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
-type contentParams struct {
+type wholeParams struct {
 	Path    string       `star:"path,required" doc:"Absolute path of the file."`
 	Content builtin.Text `star:"content,required" doc:"The file's whole content, as it is: a last newline is neither added nor taken away."`
-	attributeParams
+	contentParams
 }
 
-func checkContent(ctx context.Context, r host.Reader, p contentParams) (*builtin.Change, error) {
-	return PlanContent(ctx, r, Spec{p.Path, p.Content, p.attributes()})
+func checkContent(ctx context.Context, r host.Reader, p wholeParams) (*builtin.Change, error) {
+	return PlanContent(ctx, r, Spec{p.Path, p.Content, p.attributes(), Showing(p.Diff)})
 }
 
 type templateParams struct {
 	Path     string         `star:"path,required" doc:"Absolute path of the file."`
 	Template builtin.Source `star:"template,required" doc:"The template, relative to the file that calls, or from the project's root with //."`
 	Vars     builtin.Dict   `star:"vars" doc:"The template's variables: dict(port = 5432) is .port in the template."`
-	attributeParams
+	contentParams
 }
 
 func checkTemplate(ctx context.Context, r host.Reader, p templateParams) (*builtin.Change, error) {
@@ -38,7 +38,7 @@ func checkTemplate(ctx context.Context, r host.Reader, p templateParams) (*built
 	if err != nil {
 		return nil, fmt.Errorf("template: %w", err)
 	}
-	return PlanContent(ctx, r, Spec{p.Path, content, p.attributes()})
+	return PlanContent(ctx, r, Spec{p.Path, content, p.attributes(), Showing(p.Diff)})
 }
 
 // Spec is a file as it is to be.
@@ -46,6 +46,7 @@ type Spec struct {
 	Path    string
 	Content builtin.Text
 	host.Attributes
+	Showing Showing // of its content in a diff
 }
 
 // PlanContent says what it takes to make a file so; nil where it is. Its errors name the parameters path,
@@ -93,7 +94,7 @@ func (s Spec) create(summary string) *builtin.Change {
 	}
 	return &builtin.Change{
 		Summary: []string{with(summary, size(int64(len(s.Content.Reveal()))), describe(s.Attributes))},
-		Diffs:   []builtin.Diff{{Path: s.Path, After: s.Content.Reveal(), Secret: s.Content.IsSecret()}},
+		Diffs:   []builtin.Diff{s.diff("", nil)},
 		Apply:   s.write,
 	}
 }
@@ -116,6 +117,11 @@ func PlanContentAndParents(ctx context.Context, r host.Reader, s Spec) (*builtin
 	}
 	last := len(missing) - 1
 	return builtin.Join(makeDirectories(missing[:last], missing[last], host.Attributes{}), s.create("create "+s.Path)), nil
+}
+
+// diff is how the file differs from what is there now, or nil.
+func (s Spec) diff(before string, info *host.Info) builtin.Diff {
+	return s.Showing.of(builtin.Diff{Path: s.Path, Before: before, After: s.Content.Reveal(), Secret: s.Content.IsSecret()}, info, s.Mode)
 }
 
 // write puts the file in its place.
@@ -169,7 +175,7 @@ func planReplace(ctx context.Context, r host.Reader, s Spec, info host.Info, old
 	}
 	c := &builtin.Change{Summary: []string{summary}, Apply: s.write}
 	if old.read {
-		c.Diffs = append(c.Diffs, builtin.Diff{Path: s.Path, Before: old.text, After: s.Content.Reveal(), Secret: s.Content.IsSecret(), Private: private(info)})
+		c.Diffs = append(c.Diffs, s.diff(old.text, &info))
 	}
 	if attributes.needed() {
 		c.Summary = append(c.Summary, attributes.summary(s.Path))
@@ -180,10 +186,6 @@ func planReplace(ctx context.Context, r host.Reader, s Spec, info host.Info, old
 
 // everyone are the permission bits of those who are neither a file's owner nor in its group.
 const everyone fs.FileMode = 0o007
-
-// private reports whether a file is not for everyone to read: what it held is not shown then, for it may be a
-// secret that pgrun does not know.
-func private(info host.Info) bool { return info.Mode&0o004 == 0 }
 
 // size is a number of bytes for people.
 func size(n int64) string {

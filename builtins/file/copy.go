@@ -22,7 +22,7 @@ const maxShownTogether = 4 << 20
 type copyParams struct {
 	Path   string         `star:"path,required" doc:"Absolute path on the host: of the file, or of the directory."`
 	Source builtin.Source `star:"source,required" doc:"The file or directory of the project, relative to the file that calls, or from the project's root with //."`
-	attributeParams
+	contentParams
 	DirectoryMode builtin.Optional[builtin.Mode] `star:"directory_mode" doc:"Permissions of the directories of a directory; mode is for the files."`
 }
 
@@ -40,7 +40,7 @@ func checkCopy(ctx context.Context, r host.Reader, p copyParams) (*builtin.Chang
 	files := want(ctx, r, p.attributes())
 	if source.IsDir() {
 		directories := host.Attributes{Owner: p.Owner, Group: p.Group, Mode: modeOf(p.DirectoryMode)}
-		return planTree(ctx, r, p.Source, path.Clean(p.Path), files, directories)
+		return planTree(ctx, r, p.Source, path.Clean(p.Path), files, directories, Showing(p.Diff))
 	}
 	if p.DirectoryMode.Set {
 		return nil, fmt.Errorf("directory_mode is for directories, and the source %q is a file", p.Source.Path)
@@ -48,7 +48,7 @@ func checkCopy(ctx context.Context, r host.Reader, p copyParams) (*builtin.Chang
 	if err := checkFilePath(p.Path); err != nil {
 		return nil, err
 	}
-	one := original{p.Source.FS, p.Source.Name, source, source.Size() <= maxShown}
+	one := original{p.Source.FS, p.Source.Name, source, source.Size() <= maxShown, Showing(p.Diff)}
 	info, err := statAny(ctx, r, p.Path)
 	if err != nil {
 		return nil, err
@@ -78,9 +78,9 @@ type entry struct {
 	original
 }
 
-func planTree(ctx context.Context, r host.Reader, source builtin.Source, to string, files *wanted, d host.Attributes) (*builtin.Change, error) {
+func planTree(ctx context.Context, r host.Reader, source builtin.Source, to string, files *wanted, d host.Attributes, showing Showing) (*builtin.Change, error) {
 	t := &tree{path: to, found: map[string]map[string]host.Info{}}
-	if err := t.read(source); err != nil {
+	if err := t.read(source, showing); err != nil {
 		return nil, err
 	}
 	directories := want(ctx, r, d)
@@ -133,7 +133,7 @@ func (t *tree) info(relative string) *host.Info {
 }
 
 // read lists the source. A link to a file counts as the file.
-func (t *tree) read(source builtin.Source) error {
+func (t *tree) read(source builtin.Source, showing Showing) error {
 	shown := int64(0)
 	return fs.WalkDir(source.FS, source.Name, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -161,7 +161,7 @@ func (t *tree) read(source builtin.Source) error {
 		if show {
 			shown += info.Size()
 		}
-		t.entries = append(t.entries, entry{relative, original{source.FS, name, info, show}})
+		t.entries = append(t.entries, entry{relative, original{source.FS, name, info, show, showing}})
 		return nil
 	})
 }
@@ -226,7 +226,9 @@ type original struct {
 	fs   fs.FS
 	name string
 	info fs.FileInfo
-	show bool // whether how its copy differs is shown
+	show bool // whether it is small enough to show how its copy differs
+
+	showing Showing
 }
 
 // plan says what it takes to have a copy at a path; info is what is there now, or nil.
@@ -261,7 +263,7 @@ func (o original) plan(ctx context.Context, r host.Reader, p string, info *host.
 		if err != nil {
 			return nil, sourceError(err)
 		}
-		c.Diffs = append(c.Diffs, builtin.Diff{Path: p, Before: string(before), After: string(after), Private: private(*info)})
+		c.Diffs = append(c.Diffs, o.showing.of(builtin.Diff{Path: p, Before: string(before), After: string(after)}, info, w.Mode))
 	}
 	if attributes.needed() {
 		c.Summary = append(c.Summary, attributes.summary(p))
@@ -292,7 +294,7 @@ func (o original) planNew(p string, link *host.Info, w *wanted) (*builtin.Change
 		if err != nil {
 			return nil, sourceError(err)
 		}
-		c.Diffs = []builtin.Diff{{Path: p, After: string(after)}}
+		c.Diffs = []builtin.Diff{o.showing.of(builtin.Diff{Path: p, After: string(after)}, nil, a.Mode)}
 	}
 	return c, nil
 }

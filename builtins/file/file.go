@@ -15,9 +15,9 @@ func Module() builtin.Module {
 	return builtin.Module{
 		Name: "file",
 		Doc: "Files, directories and links. What a call leaves out (owner, group, mode) stays as it is; a new file is root's with mode 0644, or 0600 if its content is a secret. " +
-			"A file that gets a secret as content is taken from everyone but its owner and group, unless a mode is given. What a file held that not everyone may read is not shown by --diff.",
+			"A file that gets a secret as content is taken from everyone but its owner and group, unless a mode is given. The content of a file that not everyone may read is shown by --diff only with diff = True.",
 		Builtins: []builtin.Builtin{
-			&builtin.Action[contentParams]{
+			&builtin.Action[wholeParams]{
 				Name:  "content",
 				Doc:   "Gives a file this very content. A link that stands at the path is replaced by the file; the directory must exist.",
 				Check: checkContent,

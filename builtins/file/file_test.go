@@ -237,13 +237,30 @@ func TestPrivateFilesAreNotShown(t *testing.T) {
 	} {
 		write(t, dir+"/x", "password = hunter22\n", 0o640)
 		b.check(call)
-		if got := b.diff(); !strings.HasPrefix(got, "--- D/x\n+++ D/x\n(content not shown: not everyone may read the file)\n") || strings.Contains(got, "hunter") {
+		if got := b.diff(); !strings.HasPrefix(got, "--- D/x\n+++ D/x\n(content not shown: not everyone may read the file; diff = True shows it)\n") || strings.Contains(got, "hunter") {
 			t.Errorf("%s: diff\n%s", call, got)
 		}
 	}
+	const shown = "--- D/x\n+++ D/x\n@@ -1 +1 @@\n-old\n+new\n"
+	write(t, dir+"/x", "old\n", 0o640)
+	b.check(`file.content(h, "D/x", content = "new\n", diff = True)`)
+	same(t, "diff", b.diff(), shown)
 	write(t, dir+"/x", "old\n", 0o644)
 	b.check(`file.copy(h, "D/x", source = "x")`)
-	same(t, "diff", b.diff(), "--- D/x\n+++ D/x\n@@ -1 +1 @@\n-old\n+new\n")
+	same(t, "diff", b.diff(), shown)
+	b.check(`file.copy(h, "D/x", source = "x", diff = False)`)
+	same(t, "diff", b.diff(), "--- D/x\n+++ D/x\n(content not shown: it holds a secret)\n")
+	// Nor may everyone read it once it is there, or once its mode is changed.
+	for _, call := range []string{
+		`file.copy(h, "D/x", source = "x", mode = "0600")`,
+		`file.content(h, "D/y", content = "new\n", mode = "0640")`,
+		`file.copy(h, "D/y", source = "x", mode = "0600")`,
+	} {
+		b.check(call)
+		if got := b.diff(); !strings.Contains(got, "(content not shown: not everyone may read the file") || strings.Contains(got, "new") {
+			t.Errorf("%s: diff\n%s", call, got)
+		}
+	}
 }
 
 func TestTemplate(t *testing.T) {
@@ -386,7 +403,7 @@ func TestLine(t *testing.T) {
 	b.fails(`file.line(h, "D/x", state = "absent")`, "line and match are both missing")
 	b.fails(`file.line(h, "D/x", line = "a\nb")`, "line holds a line break")
 	b.fails(`file.line(h, "D/x", line = "a", match = "(")`, "match is not a regular expression")
-	b.fails(`file.line(h, "D/x", line = "a", state = "there")`, `state is "there": want present or absent`)
+	b.fails(`file.line(h, "D/x", line = "a", state = "there")`, `for parameter "state": "there" is none of its values: present, absent`)
 	b.fails(`file.line(h, "D/x", line = "a", after = "a", before = "b")`, "after and before are both given")
 	b.fails(`file.line(h, "D/x", line = "a", state = "absent", after = "b")`, "after and before say where")
 }

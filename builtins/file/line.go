@@ -21,9 +21,9 @@ type lineParams struct {
 	Match  builtin.Optional[string]       `star:"match" doc:"Regular expression (RE2) for the line to replace or remove. It may match anywhere in the line: ^ and $ bind it."`
 	After  builtin.Optional[string]       `star:"after" doc:"Regular expression: a new line goes after the last line that matches."`
 	Before builtin.Optional[string]       `star:"before" doc:"Regular expression: a new line goes before the first line that matches; the empty one is the file's beginning."`
-	State  string                         `star:"state" doc:"present or absent."`
+	State  string                         `star:"state" choices:"present absent" doc:"present or absent."`
 	Create bool                           `star:"create" doc:"Whether the file is made if it does not exist."`
-	attributeParams
+	contentParams
 }
 
 func checkLine(ctx context.Context, r host.Reader, p lineParams) (*builtin.Change, error) {
@@ -42,7 +42,7 @@ func checkLine(ctx context.Context, r host.Reader, p lineParams) (*builtin.Chang
 		case !p.Create:
 			return nil, host.NotThere("no file %s on the machine: say create = True to have it made", p.Path)
 		}
-		return planNew(ctx, r, Spec{end, p.text(e.apply("")), p.attributes()}, nil)
+		return planNew(ctx, r, Spec{end, p.text(e.apply("")), p.attributes(), Showing(p.Diff)}, nil)
 	}
 	if !info.Mode.IsRegular() {
 		return nil, notFile(end, info)
@@ -57,7 +57,7 @@ func checkLine(ctx context.Context, r host.Reader, p lineParams) (*builtin.Chang
 		mode := info.Mode &^ fs.ModeType
 		a.Mode = &mode
 	}
-	return planReplace(ctx, r, Spec{end, p.text(edited), a}, *info, content{string(old), true, edited == string(old)})
+	return planReplace(ctx, r, Spec{end, p.text(edited), a, Showing(p.Diff)}, *info, content{string(old), true, edited == string(old)})
 }
 
 // text is an edited file: a secret if the line is one.
@@ -75,8 +75,6 @@ func (p lineParams) edit() (edit, error) {
 		return e, err
 	}
 	switch {
-	case p.State != "present" && p.State != "absent":
-		return e, fmt.Errorf("state is %q: want present or absent", p.State)
 	case !e.absent && !p.Line.Set:
 		return e, fmt.Errorf("line is missing: state = \"present\" needs it")
 	case e.absent && !p.Line.Set && !p.Match.Set:

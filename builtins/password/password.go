@@ -83,10 +83,11 @@ func check(ctx context.Context, r host.Reader, p keptParams) (*builtin.Change, e
 }
 
 // keep writes a password to the file and returns it; where somebody else was quicker, another task or another run,
-// it returns theirs. The file gets its name by a hard link, which fails where the name is taken.
+// it returns theirs. The file gets its name by a hard link, which fails where the name is taken. The draft's name is
+// always the same: one that was left behind is overwritten, and two runs that share one end up with the same password.
 func (p keptParams) keep(ctx context.Context, h host.Host, made string) (string, error) {
-	draft, permissions := path.Clean(p.Path)+"."+rand.Text(), fs.FileMode(0o600)
-	if err := h.WriteFile(ctx, draft, strings.NewReader(made+"\n"), host.Attributes{Mode: &permissions}); err != nil {
+	draft, permissions := path.Clean(p.Path)+".new", fs.FileMode(0o600)
+	if err := h.WriteFile(ctx, draft, strings.NewReader(made+"\n"), host.Attributes{Mode: &permissions, Durable: true}); err != nil {
 		return "", err
 	}
 	c := host.Command{Argv: []string{"ln", "-T", draft, path.Clean(p.Path)}}

@@ -93,7 +93,7 @@ func (p monitorParams) isRunningMonitor(ctx context.Context, r host.Reader) (boo
 		return false, err
 	}
 	var there bool
-	err = waitFor(ctx, "the monitor's PostgreSQL", 10*time.Second, func(ctx context.Context) error {
+	err = waitOwn(ctx, "the monitor's PostgreSQL", 10*time.Second, func(ctx context.Context) error {
 		err := postgres.Read(ctx, r, p.target(monitorDatabase), func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pgautofailover')`).Scan(&there)
 		})

@@ -67,8 +67,8 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 		return nil, err
 	}
 	now, err := p.look(ctx, r, files)
-	if dry, _ := builtin.DryRun(ctx); dry && host.Missing(err) && now.State {
-		// Only the monitor is missing, and a dry run has said so for its host.
+	if dry, _ := builtin.DryRun(ctx); dry && host.Missing(err) && now.State && p.Monitor.Pending() {
+		// Only the monitor is missing, and it would be there by now.
 		return &builtin.Change{Summary: []string{"see whether the new monitor has to know " + p.Name}, Apply: func(context.Context, host.Host) error { return nil }}, nil
 	}
 	if err != nil {
@@ -204,7 +204,7 @@ const outliveTimeout = 3 * time.Minute
 
 // outlive waits until the formation has got over the loss of the node.
 func (p nodeParams) outlive(ctx context.Context, h host.Host, files layout) error {
-	return waitFor(ctx, "waiting until the formation does without "+p.Name, outliveTimeout, func(ctx context.Context) error {
+	return waitOwn(ctx, "waiting until the formation does without "+p.Name, outliveTimeout, func(ctx context.Context) error {
 		s, err := p.look(ctx, h, files)
 		if err != nil {
 			return err

@@ -12,7 +12,7 @@ import (
 )
 
 type performParams struct {
-	Operation string `star:"operation,required" doc:"failover, switchover or promotion."`
+	Operation string `star:"operation,required" choices:"failover switchover promotion" doc:"failover, switchover or promotion."`
 	registry
 	Node string `star:"node" doc:"The node to promote: for a promotion, and if one is wanted for a switchover."`
 }
@@ -22,6 +22,9 @@ type performResult struct {
 	Previous string        `star:"previous" doc:"Name of the primary before."`
 	Took     time.Duration `star:"took" doc:"Time until the new primary took writes."`
 }
+
+// inPromotion are the states of a node that is on its way from secondary to primary.
+var inPromotion = []string{"prepare_promotion", "fast_forward", "stop_replication", "wait_primary"}
 
 func (p performParams) validate() error {
 	switch p.Operation {
@@ -33,9 +36,6 @@ func (p performParams) validate() error {
 		if p.Node != "" {
 			return errors.New("node: a failover takes the node that the monitor chooses: for a certain one, ask for a promotion or switchover")
 		}
-	case "switchover":
-	default:
-		return fmt.Errorf("operation: got %q, want failover, switchover or promotion", p.Operation)
 	}
 	return nil
 }
@@ -48,6 +48,7 @@ func checkPerform(ctx context.Context, r host.Reader, p performParams) (*builtin
 	if err != nil {
 		return nil, err
 	}
+	begun := false
 	if p.Node != "" {
 		n, err := f.need(p.Node)
 		if err != nil {
@@ -56,19 +57,23 @@ func checkPerform(ctx context.Context, r host.Reader, p performParams) (*builtin
 		if n.in("primary", "single") {
 			return &builtin.Change{Learned: performResult{n.Name, n.Name, 0}}, nil
 		}
-		if !n.in("secondary", "report_lsn") {
+		begun = n.touches(inPromotion...) // by a run that was cut off, or by the monitor itself
+		if !begun && !n.in("secondary", "report_lsn") {
 			return nil, fmt.Errorf("node: %s is %s: only a secondary can be promoted", n.Name, n.states())
 		}
 	}
 	if len(f.Nodes) < 2 {
 		return nil, fmt.Errorf("the formation %q has no other node to fail over to (data nodes: %d)", f.Name, len(f.Nodes))
 	}
-	if p.Operation == "switchover" {
+	if p.Operation == "switchover" && !begun {
 		if problems := f.problems(5 * time.Second); len(problems) > 0 {
 			return nil, fmt.Errorf("the formation %q is not healthy, and nothing was done: %s. A failover does not ask for that", f.Name, strings.Join(problems, "; "))
 		}
 	}
 	previous := primaryName(f.primary())
+	if previous == p.Node {
+		previous = "" // the new one is that far already
+	}
 	change := &builtin.Change{Summary: []string{p.line(previous)}}
 	learned := &performResult{Previous: previous}
 	if dry, _ := builtin.DryRun(ctx); !dry {
@@ -76,8 +81,10 @@ func checkPerform(ctx context.Context, r host.Reader, p performParams) (*builtin
 	}
 	change.Apply = func(ctx context.Context, h host.Host) error {
 		start := time.Now()
-		if err := p.begin(ctx, h); err != nil {
-			return err
+		if !begun {
+			if err := p.begin(ctx, h); err != nil {
+				return err
+			}
 		}
 		err := p.await(ctx, h, p.Operation, func(f formation) error {
 			now := f.primary()

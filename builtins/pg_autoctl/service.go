@@ -62,7 +62,7 @@ func stop(ctx context.Context, h host.Host, unit string) error {
 // or end is waited for.
 func (s service) reload(ctx context.Context, h host.Host, pgdata string) error {
 	var active string
-	err := waitFor(ctx, "settling of "+string(s)+" (see journalctl -u "+s.name()+")", 30*time.Second, func(ctx context.Context) (err error) {
+	err := waitOwn(ctx, "settling of "+string(s)+" (see journalctl -u "+s.name()+")", 30*time.Second, func(ctx context.Context) (err error) {
 		if active, err = activeState(ctx, h, string(s)); err == nil && active != "active" && !stopped(active) {
 			err = errors.New("it is " + active)
 		}

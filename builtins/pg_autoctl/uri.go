@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/secret"
 )
 
 type uriParams struct {
@@ -35,16 +36,12 @@ func uri(ctx context.Context, r host.Reader, p uriParams) (builtin.Text, error) 
 	if len(f.Nodes) == 0 {
 		return builtin.Text{}, host.NotThere("the formation %q has no data node yet", f.Name)
 	}
-	user := url.User(p.User)
-	if p.Password.Reveal() != "" {
-		user = url.UserPassword(p.User, p.Password.Reveal())
-	}
 	servers := make([]string, len(f.Nodes))
 	for i, n := range f.Nodes {
 		servers[i] = joinHostPort(n.Host, n.Port)
 	}
 	// url.URL would not take more than one server.
-	text := fmt.Sprintf("postgresql://%s@%s/%s", user, strings.Join(servers, ","), url.PathEscape(p.Database))
+	text := fmt.Sprintf("%s/%s", strings.Join(servers, ","), url.PathEscape(p.Database))
 	separator := "?"
 	for _, option := range []struct{ name, value string }{
 		{"target_session_attrs", p.TargetSessionAttrs}, {"sslmode", p.SSLMode}, {"sslrootcert", p.SSLRootCert}, {"connect_timeout", strconv.Itoa(p.ConnectTimeout)},
@@ -54,13 +51,12 @@ func uri(ctx context.Context, r host.Reader, p uriParams) (builtin.Text, error) 
 			separator = "&"
 		}
 	}
-	switch {
-	case p.Password.IsSecret():
-		return builtin.Derived(text), nil
-	case p.Password.Reveal() != "":
-		return builtin.Secret(text), nil
+	user := url.User(p.User).String()
+	if p.Password.Reveal() == "" {
+		return builtin.Plain("postgresql://" + user + "@" + text), nil
 	}
-	return builtin.Plain(text), nil
+	with := "postgresql://" + url.UserPassword(p.User, p.Password.Reveal()).String() + "@" + text
+	return builtin.Derived(with, "postgresql://"+user+":"+secret.Hidden+"@"+text), nil
 }
 
 // queryEscape escapes a value as libpq reads it, to which + is a plus sign, and leaves a path readable.

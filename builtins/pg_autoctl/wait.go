@@ -16,6 +16,15 @@ type final struct{ error }
 
 func (e final) Unwrap() error { return e.error }
 
+// waitOwn is waitFor with a limit that the playbook did not write: past it the error is an ordinary one.
+func waitOwn(ctx context.Context, what string, limit time.Duration, ready func(ctx context.Context) error) error {
+	err := waitFor(ctx, what, limit, ready)
+	if late, ok := errors.AsType[*outcome.Deadline](err); ok && ctx.Err() == nil {
+		return errors.New(late.Error())
+	}
+	return err
+}
+
 // waitFor asks until ready returns nil, or a final error. What it returned last is told when the time is over.
 func waitFor(ctx context.Context, what string, timeout time.Duration, ready func(ctx context.Context) error) error {
 	inner, cancel := context.WithTimeout(ctx, timeout)

@@ -79,7 +79,7 @@ func (r *run) dryRun(c *builtin.Call) (starlark.Value, error) {
 		Host: c.Scope.Host.Name, Builtin: c.Name, Position: c.Thread.CallFrame(1).Pos.String(), Status: builtin.Changed,
 		Summary: []string{fmt.Sprintf("write to table %s of database %s with %d clients, and drop it", table, r.Database, r.Writers)},
 	})
-	if _, err := starlark.Call(c.Thread, r.During, starlark.Tuple{handle{r.record}}, nil); err != nil {
+	if _, err := r.During.Call(c.Thread, handle{r.record}); err != nil {
 		return nil, err
 	}
 	return nil, &outcome.Undetermined{What: c.Name}
@@ -111,7 +111,7 @@ func (r *run) do(c *builtin.Call) (starlark.Value, error) {
 	if err := r.begin(ctx); err != nil {
 		return nil, fail("starting to write", err)
 	}
-	value, err := starlark.Call(c.Thread, r.During, starlark.Tuple{handle{r.record}}, nil)
+	value, err := r.During.Call(c.Thread, handle{r.record})
 	r.end()
 
 	if ctx.Err() != nil {

@@ -27,7 +27,7 @@ type databaseParams struct {
 	ConnectionLimit builtin.Optional[int] `star:"connection_limit" doc:"How many sessions it takes at once; -1 for any number."`
 	Settings        builtin.StringMap     `star:"settings" doc:"Dict of settings for sessions in it (ALTER DATABASE SET). Others stay as they are."`
 	Force           bool                  `star:"force" doc:"With state absent: ends the sessions that use it."`
-	State           string                `star:"state" doc:"present or absent."`
+	State           string                `star:"state" choices:"present absent" doc:"present or absent."`
 	server
 }
 
@@ -75,7 +75,7 @@ func checkDatabase(ctx context.Context, r host.Reader, p databaseParams) (*built
 }
 
 func (p databaseParams) check() error {
-	if err := errors.Join(checkName("name", p.Name), checkState(p.State)); err != nil {
+	if err := checkName("name", p.Name); err != nil {
 		return err
 	}
 	switch {

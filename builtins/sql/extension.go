@@ -2,7 +2,6 @@ package sql
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -17,12 +16,12 @@ type extensionParams struct {
 	Version string `star:"version" doc:"Version, or latest for the newest that is installed on the server. By default, any that is there, and latest for a new one."`
 	Schema  string `star:"schema" doc:"Schema of its objects, which must exist."`
 	Cascade bool   `star:"cascade" doc:"Whether to make the extensions that it needs as well; with state absent, to drop what depends on it."`
-	State   string `star:"state" doc:"present or absent."`
+	State   string `star:"state" choices:"present absent" doc:"present or absent."`
 	server
 }
 
 func checkExtension(ctx context.Context, r host.Reader, p extensionParams) (*builtin.Change, error) {
-	if err := errors.Join(checkName("name", p.Name), checkState(p.State)); err != nil {
+	if err := checkName("name", p.Name); err != nil {
 		return nil, err
 	}
 	return p.change(ctx, r, together, func(ctx context.Context, tx pgx.Tx) (steps, error) {
@@ -42,7 +41,7 @@ func checkExtension(ctx context.Context, r host.Reader, p extensionParams) (*bui
 		case p.State == absent:
 			return p.drop(database), nil
 		case version == nil && latest == nil:
-			return nil, missing("name: there is no extension %q on the server's machine: install the package that brings it, such as postgresql-17-%s, with apt.install", p.Name, p.Name)
+			return nil, host.NotThere("name: there is no extension %q on the server's machine: install the package that brings it, such as postgresql-17-%s, with apt.install", p.Name, p.Name)
 		case version == nil:
 			return p.create(database, *latest), nil
 		}
@@ -80,7 +79,7 @@ func (p extensionParams) alter(database, version, schema string, latest *string)
 	want := p.Version
 	if want == "latest" {
 		if latest == nil {
-			return nil, missing("version: the files of extension %q are not on the server's machine any more: install its package with apt.install", p.Name)
+			return nil, host.NotThere("version: the files of extension %q are not on the server's machine any more: install its package with apt.install", p.Name)
 		}
 		want = *latest
 	}

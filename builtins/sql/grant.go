@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -21,7 +20,7 @@ type grantParams struct {
 	On          builtin.Strings `star:"on,required" doc:"Objects. Databases and schemas by their names as they are; tables, sequences and functions as one writes them in SQL: orders, sales.\"Order\", sales.total(int)."`
 	Type        string          `star:"type" doc:"What on names: database, schema, table (views are tables), sequence, function; or tables, sequences, functions for all of those that are now in the schemas that on names."`
 	GrantOption bool            `star:"grant_option" doc:"Whether the role may grant them on; with state absent, only that is taken away."`
-	State       string          `star:"state" doc:"present or absent."`
+	State       string          `star:"state" choices:"present absent" doc:"present or absent."`
 	server
 }
 
@@ -70,7 +69,7 @@ type object struct {
 
 func checkGrant(ctx context.Context, r host.Reader, p grantParams) (*builtin.Change, error) {
 	kind, err := kindOf(p.Type)
-	if err := errors.Join(err, checkName("role", p.Role), checkState(p.State)); err != nil {
+	if err := errors.Join(err, checkName("role", p.Role)); err != nil {
 		return nil, err
 	}
 	switch {
@@ -148,7 +147,7 @@ func (p grantParams) grantee(ctx context.Context, tx pgx.Tx) (*uint32, error) {
 	case p.State == absent:
 		return nil, nil
 	}
-	return nil, missing("role: there is no role %s: make it with sql.role first", shown(p.Role))
+	return nil, host.NotThere("role: there is no role %s: make it with sql.role first", shown(p.Role))
 }
 
 func (p grantParams) public() bool { return strings.EqualFold(p.Role, "public") }
@@ -178,12 +177,12 @@ func (p grantParams) objects(ctx context.Context, tx pgx.Tx, kind objectKind, on
 		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`, on).Scan(&exists); err != nil || exists {
 			return nil, err
 		}
-		return nil, missing("on: there is no schema %q in the database %q", on, tx.Conn().Config().Database)
+		return nil, host.NotThere("on: there is no schema %q in the database %q", on, tx.Conn().Config().Database)
 	}
 	if kind.word == "database" {
-		return nil, missing("on: there is no database %q: make it with sql.database first", on)
+		return nil, host.NotThere("on: there is no database %q: make it with sql.database first", on)
 	}
-	return nil, missing("on: there is no %s %s in the database %q", kind.word, on, tx.Conn().Config().Database)
+	return nil, host.NotThere("on: there is no %s %s in the database %q", kind.word, on, tx.Conn().Config().Database)
 }
 
 // compare notes what of the privileges the object lacks, or has and should not.
@@ -259,13 +258,3 @@ func several(names []string) string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// missing makes an error that counts as host.Missing: what is not there may come by a change before this one.
-func missing(format string, args ...any) error {
-	return &notThere{fmt.Sprintf(format, args...)}
-}
-
-type notThere struct{ message string }
-
-func (e *notThere) Error() string { return e.message }
-func (e *notThere) Unwrap() error { return fs.ErrNotExist }

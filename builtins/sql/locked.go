@@ -36,7 +36,7 @@ func locked(c *builtin.Call, p lockedParams) (starlark.Value, error) {
 		}
 		defer release()
 	}
-	return starlark.Call(c.Thread, p.During, nil, nil)
+	return p.During.Call(c.Thread)
 }
 
 func (p lockedParams) lock(ctx context.Context) (release func(), err error) {

@@ -28,7 +28,7 @@ type roleParams struct {
 	ValidUntil      builtin.Optional[string]       `star:"valid_until" doc:"Time until which the password is good, in UTC where it names no zone: 2030-01-01; infinity for ever."`
 	MemberOf        builtin.Strings                `star:"member_of" doc:"Roles that it is a member of. Other memberships stay as they are."`
 	Settings        builtin.StringMap              `star:"settings" doc:"Dict of settings for its sessions (ALTER ROLE SET). Others stay as they are."`
-	State           string                         `star:"state" doc:"present or absent."`
+	State           string                         `star:"state" choices:"present absent" doc:"present or absent."`
 	server
 }
 
@@ -83,7 +83,7 @@ func checkRole(ctx context.Context, r host.Reader, p roleParams) (*builtin.Chang
 }
 
 func (p roleParams) check() error {
-	if err := errors.Join(checkName("name", p.Name), checkState(p.State), checkSettingNames(p.Settings)); err != nil {
+	if err := errors.Join(checkName("name", p.Name), checkSettingNames(p.Settings)); err != nil {
 		return err
 	}
 	for _, group := range p.MemberOf {

@@ -72,7 +72,7 @@ func TestRoleErrors(t *testing.T) {
 	b := newBench(t)
 	b.Fails(`sql.role(h, "", ${at})`, "name: a name is empty")
 	b.Fails(`sql.role(h, "`+strings.Repeat("x", 64)+`", ${at})`, "name:", "63 bytes")
-	b.Fails(`sql.role(h, "x", state = "gone", ${at})`, `state: got "gone", want present or absent`)
+	b.Fails(`sql.role(h, "x", state = "gone", ${at})`, `for parameter "state": "gone" is none of its values: present, absent`)
 	b.Fails(`sql.role(h, "x", connection_limit = -2, ${at})`, "connection_limit:")
 	b.Fails(`sql.role(h, "x", valid_until = "someday", ${at})`, "valid_until:", "someday")
 	b.Fails(`sql.role(h, "x", settings = {"": "y"}, ${at})`, "settings:")

@@ -32,6 +32,8 @@ var quieting = [][2]string{
 	{"log_parameter_max_length_on_error", "0"},
 	{"track_activities", "off"},
 	{"auto_explain.log_min_duration", "-1"},
+	{"pgaudit.log", "none"},
+	{"pgaudit.log_parameter", "off"},
 	{"pg_stat_statements.track", "none"},
 }
 

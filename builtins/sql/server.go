@@ -77,13 +77,6 @@ const (
 	absent  = "absent"
 )
 
-func checkState(state string) error {
-	if state != present && state != absent {
-		return fmt.Errorf("state: got %q, want present or absent", state)
-	}
-	return nil
-}
-
 // checkName checks the parameter that holds a name.
 func checkName(param, name string) error {
 	if err := postgres.CheckName(name); err != nil {

@@ -60,7 +60,7 @@ func checkSetting(ctx context.Context, r host.Reader, p settingParams) (*builtin
 		for _, name := range p.names() {
 			c, ok := all[strings.ToLower(name)]
 			if !ok {
-				return missing("settings: the server knows no setting %q: is it misspelt, or one of a library that shared_preload_libraries does not name, or that waits for a restart?", name)
+				return host.NotThere("settings: the server knows no setting %q: is it misspelt, or one of a library that shared_preload_libraries does not name, or that waits for a restart?", name)
 			}
 			value, set := p.Settings[name]
 			differs, err := c.compare(name, value, set)
@@ -183,7 +183,13 @@ func (c current) compare(name, value string, set bool) (differs bool, err error)
 // reloads reports whether the files have the value and the running server has not: they were edited, or a run
 // ended before its reload. A session's own value hides the server's: then nothing is known, and nothing done.
 func (c current) reloads(value string, set bool) bool {
-	return set && !c.pending && (c.source == "configuration file" || c.source == "default") && !c.same(c.running, value)
+	if !set { // what else is configured
+		value = c.builtIn
+		if c.file != nil {
+			value = *c.file
+		}
+	}
+	return !c.pending && (c.source == "configuration file" || c.source == "default") && !c.same(c.running, value)
 }
 
 // shown is the value that counts before the change: as the files write it, else as the server does.

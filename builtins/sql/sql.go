@@ -45,7 +45,7 @@ func Module() builtin.Module {
 				Name: "exec",
 				Doc: "Runs a statement, or several separated by semicolons as one transaction. It counts as changed each time and does not run in a dry run; " +
 					"with unless, only where that query says that there is something to do. " +
-					"A secret belongs in args, or where a statement takes none (DDL), joined to the statement: the server is then told to log neither.",
+					"A secret belongs in args, or where a statement takes none (DDL), joined to the statement as sql.quote(secret): the server is then told to log neither.",
 				Defaults: execParams{server: at},
 				Result:   execResult{},
 				Check:    checkExec,
@@ -84,6 +84,12 @@ func Module() builtin.Module {
 				Defaults: settingParams{server: at},
 				Result:   settingResult{},
 				Check:    checkSetting,
+			},
+			&builtin.Control[quoteParams]{
+				Name:       "quote",
+				Doc:        "Returns a text as a constant of SQL, quotes included: for statements that take no args. Of a secret it is a secret, to be joined with +.",
+				Positional: 1,
+				Call:       quote,
 			},
 			&builtin.Control[lockedParams]{
 				Name: "locked",

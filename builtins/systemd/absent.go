@@ -65,7 +65,7 @@ func checkAbsent(ctx context.Context, r host.Reader, p nameParams) (*builtin.Cha
 func stopForGood(name string, timeout time.Duration) *builtin.Change {
 	return &builtin.Change{Summary: []string{"stop " + name}, Apply: func(ctx context.Context, h host.Host) error {
 		c := &control{h, runParams{Timeout: timeout}}
-		if err := c.systemctl(ctx, "stop", name); err != nil {
+		if err := c.tell(ctx, "stop", name); err != nil {
 			return err
 		}
 		return c.forget(ctx, name)

@@ -40,6 +40,15 @@ func step(timeout time.Duration, summary string, args ...string) *builtin.Change
 	}}
 }
 
+// tell has systemd stop or reload a unit.
+func (c *control) tell(ctx context.Context, verb, name string) error {
+	a := attempt{control: c, verb: verb, name: name, since: c.cursor(ctx)}
+	if err := c.systemctl(ctx, verb, name); err != nil {
+		return a.failed(ctx, err)
+	}
+	return nil
+}
+
 // start starts or restarts a unit and sees that it is up. stays says that it must not end by itself.
 func (c *control) start(ctx context.Context, verb, name string, stays bool) error {
 	a := attempt{control: c, verb: verb, name: name, since: c.cursor(ctx)}

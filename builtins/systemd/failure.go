@@ -10,7 +10,7 @@ import (
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
-// attempt is a start, restart or reload of a unit.
+// attempt is a start, restart, reload or stop of a unit.
 type attempt struct {
 	*control
 	verb, name string
@@ -40,7 +40,7 @@ func (a attempt) failed(ctx context.Context, err error) error {
 	return e
 }
 
-// startError is the failure of a unit to come up.
+// startError is the failure of a unit to come up, to reload or to stop.
 type startError struct {
 	text    string
 	journal []string

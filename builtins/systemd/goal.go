@@ -21,6 +21,7 @@ type goal struct {
 	restart string   // why a running unit has to be restarted whatever else; empty for no reason
 	newer   []string // files that a running unit must be newer than
 	reload  bool     // whether systemd reads its files again even where nothing else is to be done
+	current bool     // whether a running unit must not be one of an older unit file
 
 	// Where the unit's file is known:
 	installable bool     // it will say what enabling the unit means
@@ -83,7 +84,7 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		return nil
 	}
 	why := g.restart
-	if why == "" && len(g.newer) > 0 && u.needReload && g.reload {
+	if why == "" && g.current && u.needReload {
 		why = "it was started by an older unit file"
 	}
 	for _, path := range g.newer {
@@ -197,7 +198,7 @@ func (s *steps) apply(ctx context.Context, h host.Host) error {
 	case "start", "restart":
 		return c.start(ctx, s.run, s.unit.name, s.goal.running != nil)
 	case "stop":
-		return c.systemctl(ctx, "stop", s.unit.name)
+		return c.tell(ctx, "stop", s.unit.name)
 	}
 	return nil
 }

@@ -110,11 +110,6 @@ func checkReloaded(ctx context.Context, r host.Reader, p nameParams) (*builtin.C
 		}
 	}
 	return &builtin.Change{Summary: []string{"reload " + u.name}, Apply: func(ctx context.Context, h host.Host) error {
-		c := &control{h, runParams{Timeout: p.Timeout}}
-		a := attempt{control: c, verb: "reload", name: u.name, since: c.cursor(ctx)}
-		if err := c.systemctl(ctx, "reload", u.name); err != nil {
-			return a.failed(ctx, err)
-		}
-		return nil
+		return (&control{h, runParams{Timeout: p.Timeout}}).tell(ctx, "reload", u.name)
 	}}, nil
 }

@@ -19,7 +19,7 @@ type unitParams struct {
 	Dropin  string       `star:"dropin" doc:"The name of a drop-in: the file is then /etc/systemd/system/NAME.d/DROPIN.conf, and the unit must exist."`
 
 	Enabled builtin.Optional[bool]   `star:"enabled" doc:"Whether the unit starts at boot; None: as it is."`
-	State   builtin.Optional[string] `star:"state" doc:"started or stopped; None: as it is."`
+	State   builtin.Optional[string] `star:"state" choices:"started stopped" doc:"started or stopped; None: as it is."`
 
 	RestartOnChange bool                           `star:"restart_on_change" doc:"Whether a running unit is restarted when the file is newer than its process."`
 	RestartIfNewer  builtin.Strings                `star:"restart_if_newer" doc:"Other files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process."`
@@ -69,9 +69,6 @@ func checkUnit(ctx context.Context, r host.Reader, p unitParams) (*builtin.Chang
 
 // check looks for mistakes in the parameters alone, before anything is asked of the machine.
 func (p unitParams) check(name string) error {
-	if p.State.Set && p.State.Value != "started" && p.State.Value != "stopped" {
-		return fmt.Errorf("state: got %q, want \"started\", \"stopped\" or None", p.State.Value)
-	}
 	if strings.TrimSpace(p.Content.Reveal()) == "" {
 		return fmt.Errorf("content: it is empty")
 	}
@@ -152,7 +149,7 @@ func (p unitParams) goal(name, path string, written *builtin.Change) goal {
 		g.links = content.links(name)
 	}
 	if p.RestartOnChange {
-		g.newer = append([]string{path}, p.RestartIfNewer...)
+		g.current, g.newer = true, append([]string{path}, p.RestartIfNewer...)
 		if written.Needed() {
 			g.restart = "its file changes"
 		}

@@ -44,7 +44,7 @@ func call(c *builtin.Call, p params) (starlark.Value, error) {
 		return nil, fmt.Errorf("%s: %s uses a secret: call it in a task", c.Name, p.Path.Path)
 	}
 	// Derived: the lines of the template that hold no secret stay readable wherever they are shown.
-	return secret.Derive(c.Scope.Mask, text.Reveal()), nil
+	return secret.Derive(c.Scope.Mask, text.Reveal(), text.Reveal()), nil
 }
 
 // Fill reads a template of the project and fills it in.

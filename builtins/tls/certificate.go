@@ -281,5 +281,5 @@ func description(cert *x509.Certificate) string {
 
 // write puts a file of this package's in its place.
 func write(ctx context.Context, h host.Host, at string, content []byte, permissions fs.FileMode) error {
-	return h.WriteFile(ctx, at, bytes.NewReader(content), host.Attributes{Mode: mode(permissions)})
+	return h.WriteFile(ctx, at, bytes.NewReader(content), host.Attributes{Mode: mode(permissions), Durable: true})
 }

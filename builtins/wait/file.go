@@ -15,7 +15,7 @@ import (
 
 type fileParams struct {
 	Path     string                   `star:"path,required" doc:"Absolute path."`
-	State    string                   `star:"state" doc:"present or absent."`
+	State    string                   `star:"state" choices:"present absent" doc:"present or absent."`
 	Contains builtin.Optional[string] `star:"contains" doc:"Text that the file must contain."`
 	pace
 }
@@ -24,8 +24,6 @@ func file(ctx context.Context, r host.Reader, p fileParams) (time.Duration, erro
 	switch {
 	case !path.IsAbs(p.Path):
 		return 0, fmt.Errorf("path %q is not absolute: begin it with /", p.Path)
-	case p.State != "present" && p.State != "absent":
-		return 0, fmt.Errorf("state is %q: want present or absent", p.State)
 	case p.State == "absent" && p.Contains.Set:
 		return 0, errors.New("contains is for state = \"present\"")
 	}

@@ -15,7 +15,7 @@ import (
 type portParams struct {
 	Port    int    `star:"port,required" doc:"TCP port."`
 	Address string `star:"address" doc:"Name or address to connect to, as seen from the host."`
-	State   string `star:"state" doc:"open or closed."`
+	State   string `star:"state" choices:"open closed" doc:"open or closed."`
 	pace
 }
 
@@ -25,8 +25,6 @@ func port(ctx context.Context, r host.Reader, p portParams) (time.Duration, erro
 		return 0, fmt.Errorf("port %d is none: want 1 to 65535", p.Port)
 	case p.Address == "":
 		return 0, errors.New("address is empty")
-	case p.State != "open" && p.State != "closed":
-		return 0, fmt.Errorf("state is %q: want open or closed", p.State)
 	}
 	address := net.JoinHostPort(p.Address, strconv.Itoa(p.Port))
 	return p.until(ctx, "port "+address+" "+p.State, func(ctx context.Context) error {

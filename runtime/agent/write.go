@@ -172,13 +172,34 @@ func (s *server) writeFile(path string, content io.Reader, a host.Attributes) (e
 	if err := unix.Fchmod(fd, uint32(o.mode)); err != nil {
 		return pathError("chmod", path, err)
 	}
+	if a.Durable {
+		if err := f.Sync(); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+	}
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return pathError("write", path, unix.Renameat(at, temp, at, base))
+	if err := unix.Renameat(at, temp, at, base); err != nil {
+		return pathError("write", path, err)
+	}
+	if a.Durable {
+		return pathError("sync the directory of", path, syncDirectory(at))
+	}
+	return nil
 }
 
-// mkdir makes a directory. It is root's alone until its owner and mode are set.
+// syncDirectory has the names in a directory on disk. The descriptor may be one of O_PATH, which fsync(2) refuses.
+func syncDirectory(at int) error {
+	fd, err := unix.Openat(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }() // nothing was written through it
+	return unix.Fsync(fd)
+}
+
+// mkdir makes a directory. It is the agent's alone until its owner and mode are set.
 func (s *server) mkdir(path string, a host.Attributes) error {
 	o, err := s.resolve(a)
 	if err != nil {
@@ -194,11 +215,29 @@ func (s *server) mkdir(path string, a host.Attributes) error {
 	if err := unix.Mkdirat(at, base, 0o700); err != nil {
 		return pathError("mkdir", path, err)
 	}
-	if err := setAt(at, base, path, o); err != nil {
+	if err := setNew(at, base, path, o); err != nil {
 		_ = unix.Unlinkat(at, base, unix.AT_REMOVEDIR)
 		return err
 	}
 	return nil
+}
+
+// setNew sets owner and mode of a directory that was just made. Whoever may write to the directory above could have
+// put another in its place, and would get that: the new one can be told by its owner and mode, which nobody else can
+// give to one that he made.
+func setNew(at int, base, path string, o ownership) error {
+	fd, st, err := openAt(at, base, path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }() // nothing was written through it
+	// Some file systems give each file the owner and mode that they were mounted with.
+	isSet := int(st.Uid) == o.uid && int(st.Gid) == o.gid && int(st.Mode&0o7777) == o.mode
+	isNew := st.Mode&unix.S_IFMT == unix.S_IFDIR && int(st.Uid) == os.Geteuid() && st.Mode&0o777 == 0o700
+	if !isSet && !isNew {
+		return pathError("mkdir", path, errors.New("somebody else has changed it meanwhile"))
+	}
+	return set(fd, st, path, o)
 }
 
 // symlink makes path a link to target. The new link gets its name by rename, so that a reader sees the
@@ -249,15 +288,27 @@ func (s *server) setAttributes(path string, a host.Attributes) error {
 // setAt sets what o has. The file is opened first, without following a link, so that owner and mode
 // go to the same one whoever renames it meanwhile. Owner before mode: chown(2) takes setuid away.
 func setAt(at int, base, path string, o ownership) error {
-	fd, err := unix.Openat(at, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, st, err := openAt(at, base, path)
 	if err != nil {
-		return pathError("open", path, err)
+		return err
 	}
 	defer func() { _ = unix.Close(fd) }() // nothing was written through it
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return pathError("stat", path, err)
+	return set(fd, st, path, o)
+}
+
+// openAt opens a file for its attributes alone.
+func openAt(at int, base, path string) (fd int, st unix.Stat_t, err error) {
+	if fd, err = unix.Openat(at, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
+		return fd, st, pathError("open", path, err)
 	}
+	if err = unix.Fstat(fd, &st); err != nil {
+		_ = unix.Close(fd)
+		return fd, st, pathError("stat", path, err)
+	}
+	return fd, st, nil
+}
+
+func set(fd int, st unix.Stat_t, path string, o ownership) error {
 	if o.mode >= 0 && st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return pathError("chmod", path, errors.New("a symbolic link has no mode of its own"))
 	}

@@ -52,7 +52,7 @@ func (a *Action[P]) value(module string) *starlark.Builtin {
 // run checks, and outside of a dry run applies.
 func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Host, name string, p P) (starlark.Value, error) {
 	started := time.Now()
-	event := Event{Host: on.Name, Builtin: name, Position: callSite(thread), Status: Same}
+	event := Event{Host: on.Name, Builtin: name, Object: object(p), Position: callSite(thread), Status: Same}
 	report := func() {
 		event.Took = time.Since(started)
 		scope.Report(event)
@@ -70,7 +70,8 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	ctx := scope.contextOf(on)
 	change, err := a.Check(ctx, reader, p)
 	if err != nil && scope.Check && scope.Hosts.Pending(on) && host.Missing(err) {
-		event.Status, event.Summary = Unknown, []string{"would change; details not known until applied (" + firstLine(err) + ")"}
+		why := strings.TrimPrefix(firstLine(err), on.Name+": ")
+		event.Status, event.Summary = Unknown, []string{strings.TrimSpace("would change "+event.Object) + "; details not known until applied (" + why + ")"}
 		report()
 		return newResult(scope, name, true, "", a.Result, nil), nil
 	}
@@ -194,6 +195,32 @@ type cutOff struct{ cause error }
 
 func (e cutOff) Error() string { return "cut off by the deadline around it" }
 func (e cutOff) Unwrap() error { return e.cause }
+
+// object is what a call is about: its first parameter, where that holds names.
+func object(params any) string {
+	fields := fieldsOf(reflect.TypeOf(params))
+	if len(fields) == 0 {
+		return ""
+	}
+	switch v := reflect.ValueOf(params).FieldByIndex(fields[0].index).Interface().(type) {
+	case string:
+		return v
+	case Strings:
+		const most = 4
+		if len(v) > most {
+			return fmt.Sprintf("%s and %d more", strings.Join(v[:most], ", "), len(v)-most)
+		}
+		return strings.Join(v, ", ")
+	case Argv:
+		line, _, _ := strings.Cut(strings.Join(v, " "), "\n")
+		const longest = 60
+		if r := []rune(line); len(r) > longest {
+			line = string(r[:longest]) + " ..."
+		}
+		return line
+	}
+	return ""
+}
 
 // callSite is where the script called the builtin that runs now.
 func callSite(thread *starlark.Thread) string {

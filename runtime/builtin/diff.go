@@ -27,7 +27,7 @@ func (d Diff) String() string {
 	case d.Secret:
 		return fmt.Sprintf("--- %s\n+++ %s\n(content not shown: it holds a secret)\n", d.Path, d.Path)
 	case d.Private:
-		return fmt.Sprintf("--- %s\n+++ %s\n(content not shown: not everyone may read the file)\n", d.Path, d.Path)
+		return fmt.Sprintf("--- %s\n+++ %s\n(content not shown: not everyone may read the file; diff = True shows it)\n", d.Path, d.Path)
 	case !isText(d.Before) || !isText(d.After):
 		return fmt.Sprintf("--- %s\n+++ %s\n(binary content, %d bytes -> %d bytes)\n", d.Path, d.Path, len(d.Before), len(d.After))
 	case len(d.Before)+len(d.After) > maxDiff:

@@ -14,6 +14,7 @@ import (
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/inventory"
 	"github.com/pgrun/pgrun/runtime/secret"
+	"github.com/pgrun/pgrun/runtime/suggest"
 )
 
 // The types that a parameter's field can have, besides string, bool, int, int64, float64 and
@@ -65,10 +66,10 @@ func Plain(s string) Text { return Text{value: s} }
 // Secret makes a Text that is not to be shown.
 func Secret(s string) Text { return Text{value: s, shown: secret.Hidden, secret: true} }
 
-// Derived makes a Text that is not to be shown but for what surrounds the secrets in it, which the script
-// had before, such as a connection URI with a password.
-func Derived(s string) Text {
-	return Text{value: s, shown: secret.Hidden, secret: true, derived: true}
+// Derived makes a Text around secrets which the script had before, such as a connection URI with a password. shown is
+// that text without them, for people.
+func Derived(s, shown string) Text {
+	return Text{value: s, shown: shown, secret: true, derived: true}
 }
 
 // Reveal returns the text; IsSecret tells whether it may be shown.
@@ -129,11 +130,21 @@ func (h Host) Reader() (host.Reader, error) { return h.scope.Hosts.Reader(h.Host
 // it is an error.
 func (h Host) Writer() (host.Host, error) { return h.scope.Hosts.Host(h.Host) }
 
+// Call calls the function: itself, not the parameter around it, which the dialect's check against recursion would not
+// know again.
+func (f Callable) Call(thread *starlark.Thread, args ...starlark.Value) (starlark.Value, error) {
+	return starlark.Call(thread, f.Callable, args, nil)
+}
+
+// Pending reports whether something on the other host would have changed by now in this dry run.
+func (h Host) Pending() bool { return h.scope.Hosts.Pending(h.Host) }
+
 // field is a parameter, prepared once when its builtin is declared.
 type field struct {
 	name, doc string
 	index     []int
 	required  bool
+	choices   []string // of a string: the only ones that it can be
 	typ       reflect.Type
 }
 
@@ -146,7 +157,7 @@ func fieldsOf(t reflect.Type) []field {
 			continue
 		}
 		name, option, _ := strings.Cut(tag, ",")
-		fields = append(fields, field{name, f.Tag.Get("doc"), f.Index, option == "required", f.Type})
+		fields = append(fields, field{name, f.Tag.Get("doc"), f.Index, option == "required", strings.Fields(f.Tag.Get("choices")), f.Type})
 	}
 	return fields
 }
@@ -178,7 +189,7 @@ func unpack(name string, fields []field, positional int, dst any, from caller, a
 		if f.required {
 			mark = ""
 		}
-		pairs = append(pairs, f.name+mark, &unpacker{root.FieldByIndex(f.index), from})
+		pairs = append(pairs, f.name+mark, &unpacker{f, root.FieldByIndex(f.index), from})
 	}
 	// UnpackArgs takes every parameter after an optional one as optional: put the required first, and name them all.
 	return starlark.UnpackArgs(name, nil, append(given, kwargs...), requiredFirst(pairs)...)
@@ -228,11 +239,17 @@ type caller struct {
 
 // unpacker sets one field.
 type unpacker struct {
+	field
 	dst  reflect.Value
 	from caller
 }
 
-func (u *unpacker) Unpack(v starlark.Value) error { return set(u.dst, v, u.from) }
+func (u *unpacker) Unpack(v starlark.Value) error {
+	if text, ok := v.(starlark.String); ok && len(u.choices) > 0 && !slices.Contains(u.choices, string(text)) {
+		return fmt.Errorf("%s is none of its values: %s%s", text, strings.Join(u.choices, ", "), suggest.Or(string(text), u.choices, ""))
+	}
+	return set(u.dst, v, u.from)
+}
 
 func set(dst reflect.Value, v starlark.Value, from caller) error {
 	if strings.HasPrefix(dst.Type().Name(), "Optional[") {

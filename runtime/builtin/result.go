@@ -96,7 +96,7 @@ func toStarlark(scope *Scope, v reflect.Value) starlark.Value {
 		return starlarktime.Time(x)
 	case Text:
 		if x.derived {
-			return secret.Derive(scope.Mask, x.value)
+			return secret.Derive(scope.Mask, x.value, x.shown)
 		}
 		if x.secret {
 			return secret.New(scope.Mask, x.value)

@@ -51,6 +51,7 @@ type Hosts interface {
 type Event struct {
 	Host     string
 	Builtin  string // "apt.install"; empty for a line that a script logged
+	Object   string // what the call is about, its first argument: a path, a package; empty for what is no name
 	Position string // file:line:col of the call
 	Status   Status
 	Summary  []string // of a failed call: what it set out to do, some of which may be done; nil if nothing was begun
@@ -143,7 +144,7 @@ func (s *Scope) Within(ctx context.Context) (leave func()) {
 // Fresh runs f on a new thread whose context is ctx, for what must run although the caller's thread was
 // cancelled. The dialect's check against recursion does not see through a new thread, so the depth of
 // threads is bounded here.
-func (s *Scope) Fresh(thread *starlark.Thread, ctx context.Context, f starlark.Callable) (starlark.Value, error) {
+func (s *Scope) Fresh(thread *starlark.Thread, ctx context.Context, f Callable) (starlark.Value, error) {
 	if s.depth >= maxDepth {
 		return nil, fmt.Errorf("nested %d deep: endless recursion?", maxDepth)
 	}
@@ -155,7 +156,7 @@ func (s *Scope) Fresh(thread *starlark.Thread, ctx context.Context, f starlark.C
 	fresh.SetLocal(filesKey, thread.Local(filesKey))
 	stop := context.AfterFunc(ctx, func() { fresh.Cancel(context.Cause(ctx).Error()) })
 	defer stop()
-	return starlark.Call(fresh, f, nil, nil)
+	return f.Call(fresh)
 }
 
 // Log reports a line of the script's own.

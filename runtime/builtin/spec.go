@@ -36,7 +36,7 @@ func (c *Control[P]) Spec() Spec {
 func describe(defaults reflect.Value) []Param {
 	var params []Param
 	for _, f := range fieldsOf(defaults.Type()) {
-		p := Param{Name: f.name, Type: typeWord(f.typ), Doc: f.doc, Required: f.required, Accepts: accepts(f.typ)}
+		p := Param{Name: f.name, Type: typeWord(f.typ), Doc: f.doc, Required: f.required, Accepts: accepts(f)}
 		if !f.required {
 			p.Default = literal(defaults.FieldByIndex(f.index))
 		}
@@ -45,12 +45,12 @@ func describe(defaults reflect.Value) []Param {
 	return params
 }
 
-func accepts(t reflect.Type) func(starlark.Value) error {
-	switch t {
+func accepts(f field) func(starlark.Value) error {
+	switch f.typ {
 	case reflect.TypeFor[KeyWords](), reflect.TypeFor[Source](): // the one takes arguments, the other finds a file
 		return func(starlark.Value) error { return nil }
 	}
-	return func(v starlark.Value) error { return set(reflect.New(t).Elem(), v, caller{}) }
+	return func(v starlark.Value) error { return (&unpacker{f, reflect.New(f.typ).Elem(), caller{}}).Unpack(v) }
 }
 
 func describeResult(t reflect.Type) []Field {

@@ -114,6 +114,9 @@ type Attributes struct {
 	Owner string       `json:"owner,omitempty"` // user name or number
 	Group string       `json:"group,omitempty"`
 	Mode  *fs.FileMode `json:"mode,omitempty"` // permission bits, setuid, setgid, sticky
+
+	// Durable has the content on disk before its name is: for what nobody can make again, should the power fail.
+	Durable bool `json:"durable,omitempty"`
 }
 
 // Command is a program to run, without a shell.

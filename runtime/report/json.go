@@ -35,6 +35,7 @@ type line struct {
 	Host     string         `json:"host,omitempty"`
 	On       string         `json:"on,omitempty"` // the host that a builtin was given
 	Builtin  string         `json:"builtin,omitempty"`
+	Object   string         `json:"object,omitempty"`
 	At       string         `json:"at,omitempty"`
 	Status   string         `json:"status,omitempty"`
 	Summary  []string       `json:"summary,omitempty"`
@@ -85,7 +86,7 @@ func (j *JSON) TaskStart(t TaskRef) {
 
 // Event implements Sink.
 func (j *JSON) Event(t TaskRef, e builtin.Event) {
-	l := line{Event: "builtin", Play: j.play, Task: j.tasks[t.Task], Host: t.Host, On: e.Host, Builtin: e.Builtin, At: e.Position,
+	l := line{Event: "builtin", Play: j.play, Task: j.tasks[t.Task], Host: t.Host, On: e.Host, Builtin: e.Builtin, Object: e.Object, At: e.Position,
 		Status: string(e.Status), Summary: e.Summary, Diff: e.Diff, Took: seconds(e.Took)}
 	if e.Attempted() {
 		l.Summary, l.Attempt = nil, e.Summary

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,14 +142,19 @@ func (t *Text) event(e builtin.Event) string {
 			b.WriteString(t.diff(e.Diff))
 		}
 		if t.Verbose {
-			fmt.Fprintf(&b, "  %s: %s: failed %s\n", e.Host, e.Builtin, short(e.Took))
+			fmt.Fprintf(&b, "  %s: %s\n", e.Host, printable(words(e.Builtin+":", "failed", e.Object, short(e.Took))))
 		}
 	case builtin.Same:
 		if t.Verbose {
-			fmt.Fprintf(&b, "  %s: %s: ok %s\n", e.Host, e.Builtin, short(e.Took))
+			fmt.Fprintf(&b, "  %s: %s\n", e.Host, printable(words(e.Builtin+":", "ok", e.Object, short(e.Took))))
 		}
 	}
 	return b.String()
+}
+
+// words joins those that are not empty.
+func words(all ...string) string {
+	return strings.Join(slices.DeleteFunc(all, func(w string) bool { return w == "" }), " ")
 }
 
 func (t *Text) diff(diff string) string {

@@ -43,7 +43,7 @@ func (m *masking) Event(r report.TaskRef, e builtin.Event) {
 	for i, line := range e.Summary {
 		e.Summary[i] = m.hide(line)
 	}
-	e.Diff = m.hide(e.Diff)
+	e.Object, e.Diff = m.hide(e.Object), m.hide(e.Diff)
 	e.Data = maps.Clone(e.Data)
 	for name, value := range e.Data {
 		if text, ok := value.(string); ok {

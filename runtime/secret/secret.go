@@ -38,9 +38,9 @@ func New(mask *Mask, text string) Value {
 	return Value{text, Hidden, mask}
 }
 
-// Derive makes a Value of a text that contains secrets which mask knows already, such as a
-// connection URI. Only they are hidden when it is shown.
-func Derive(mask *Mask, text string) Value { return Value{text, mask.Hide(text), mask} }
+// Derive makes a Value of a text that contains secrets which mask knows already, such as a connection URI. When it is
+// shown, shown is, with what mask knows hidden.
+func Derive(mask *Mask, text, shown string) Value { return Value{text, mask.Hide(shown), mask} }
 
 // Reveal returns the clear text.
 func (v Value) Reveal() string { return v.text }

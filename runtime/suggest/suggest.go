@@ -11,7 +11,7 @@ import (
 func Nearest(name string, candidates []string) string {
 	best, least := "", max(1, len(name)/3)+1
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < least {
+		if d := Distance(strings.ToLower(name), strings.ToLower(c)); d < least {
 			best, least = c, d
 		}
 	}
@@ -27,8 +27,9 @@ func Or(name string, candidates []string, otherwise string) string {
 	return otherwise
 }
 
-// distance is the optimal string alignment distance of a and b.
-func distance(a, b string) int {
+// Distance is how many letters one has to change, add, leave out or swap with the next to make b of a: the optimal
+// string alignment distance.
+func Distance(a, b string) int {
 	x, y := []rune(a), []rune(b)
 	rows := make([][]int, len(x)+1)
 	for i := range rows {
