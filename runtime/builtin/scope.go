@@ -110,7 +110,7 @@ const (
 )
 
 // maxDepth bounds how deep threads of the script are nested, see Fresh.
-const maxDepth = 50
+const maxDepth = 8
 
 // Bind gives a thread its scope, before the thread runs.
 func Bind(thread *starlark.Thread, s *Scope) { thread.SetLocal(scopeKey, s) }

@@ -181,7 +181,7 @@ func (v *inventoryValue) CallInternal(thread *starlark.Thread, args starlark.Tup
 func (v *inventoryValue) Attr(name string) (starlark.Value, error) {
 	if v.inventory == nil {
 		if slices.Contains(v.AttrNames(), name) {
-			return nil, fmt.Errorf("inventory.%s: no inventory is named yet: write inventory(\"inventories/lab.star\") at the playbook's top", name)
+			return nil, fmt.Errorf("inventory.%s: no inventory is named yet: write inventory(\"hosts.star\") at the playbook's top", name)
 		}
 		return nil, nil
 	}

@@ -19,6 +19,12 @@ var (
 	yamlLine   = regexp.MustCompile(`^(---|- +[a-z_]+:|[a-z_]+:( |$))`)
 )
 
+// indentation says what is wrong with the beginning or the end of a line.
+var indentation = map[string]string{
+	"got indent, want primary expression": "this line is indented deeper than the one before it: indent a block's lines alike, with four spaces",
+	"got newline, want ':'":               "the line of a def, if, else or for ends with a colon",
+}
+
 // habitual adds to a syntax error what to write in place of what Python, or an Ansible playbook, has there.
 func habitual(err error, source []byte) error {
 	var e syntax.Error
@@ -29,12 +35,14 @@ func habitual(err error, source []byte) error {
 		return fmt.Errorf("%w: this is YAML: a playbook or an inventory is a Starlark file, see docs/playbooks.md", err)
 	}
 	line := lineOf(source, e.Pos)
-	hint := ""
-	if got := unexpected.FindStringSubmatch(e.Msg); got != nil {
+	hint := indentation[e.Msg]
+	if got := unexpected.FindStringSubmatch(e.Msg); hint == "" && got != nil {
 		hint = suggest.Habit(got[1])
 	}
 	switch {
 	case hint != "":
+	case strings.HasSuffix(e.Msg, "want indent"):
+		hint = "the lines that belong to a def, if, else or for are indented, with four spaces"
 	case strings.HasPrefix(e.Msg, "got string literal") && formatted.MatchString(line):
 		hint = `there are no f-strings: write "%s on %s" % (a, b)`
 	case asserted.MatchString(line):

@@ -15,6 +15,9 @@ import (
 	"github.com/pgrun/pgrun/runtime/suggest"
 )
 
+// functionType is the type of parameters that are functions.
+const functionType = "function"
+
 // maxFaults bounds how many mistakes of one file are shown.
 const maxFaults = 10
 
@@ -171,8 +174,14 @@ func instead(name string, names []string) string {
 	return suggest.Or(name, names, " (has: "+strings.Join(names, ", ")+")")
 }
 
-// value checks an argument that is written out.
+// value checks an argument that is written out, and one that calls a builtin where a function is wanted.
 func (l *linter) value(x syntax.Expr, name string, p builtin.Param) {
+	if call, ok := x.(*syntax.CallExpr); ok && p.Type == functionType {
+		if called, _, ok := l.callee(call.Fn); ok {
+			start, _ := x.Span()
+			l.fault(start, "%s: for parameter %q: this calls %s at once: write lambda: %s(...)", name, p.Name, called, called)
+		}
+	}
 	v, ok := written(x)
 	if !ok {
 		return
@@ -213,6 +222,8 @@ func every(err error, names []string) error {
 			faults[i] = fmt.Errorf("%w%s", e, suggest.Or(name, names, ""))
 		case strings.HasSuffix(e.Msg, "while loops"):
 			faults[i] = fmt.Errorf("%w: %s", e, suggest.Habit("while"))
+		case strings.HasSuffix(e.Msg, "not within a function"):
+			faults[i] = fmt.Errorf("%w: the top level only declares: put it into a def, or write a comprehension", e)
 		}
 	}
 	return join(faults)

@@ -116,7 +116,7 @@ func (l *loader) load() (*Playbook, error) {
 	}
 	l.playbook.Doc = docOf(f)
 	if l.inventory.inventory == nil {
-		return nil, fmt.Errorf("%s names no inventory: write inventory(\"inventories/lab.star\") at its top, or run it with -i", l.main.shown())
+		return nil, fmt.Errorf("%s names no inventory: write inventory(\"hosts.star\") at its top, or run it with -i", l.main.shown())
 	}
 	if len(l.playbook.Plays) == 0 {
 		return nil, fmt.Errorf("%s has no play: nothing would run", l.main.shown())

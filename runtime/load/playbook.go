@@ -78,7 +78,11 @@ func newTask(v starlark.Value, title string) (*Task, error) {
 		}
 		return &Task{Title: title, Func: v}, nil
 	}
-	return nil, fmt.Errorf("got %s, want a function of a host: write its name without ()", v.Type())
+	without := "()"
+	if _, ok := v.(starlark.String); ok {
+		without = "quotes"
+	}
+	return nil, fmt.Errorf("got %s, want a function of a host: write its name without %s", v.Type(), without)
 }
 
 // takesHost reports whether a function can be called with one positional argument.

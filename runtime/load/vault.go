@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -45,6 +46,9 @@ func (l *loader) secretModules() []builtin.Module {
 
 func (l *loader) vaultRead(c *builtin.Call, p vaultParams) (starlark.Value, error) {
 	data, err := fs.ReadFile(p.Path.FS, p.Path.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no file %q in the project", c.Name, p.Path.Path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}

@@ -35,6 +35,9 @@ func Render(name, text string, vars starlark.StringDict) (builtin.Text, error) {
 		}
 		data[key] = value
 	}
+	if line := jinja(text); line > 0 {
+		return builtin.Text{}, fmt.Errorf("%s:%d: {%% is Jinja's: write {{ if .name }} ... {{ end }} or {{ range .list }} ... {{ end }}, and {{ \"{%%\" }} for {%% itself", name, line)
+	}
 	t, err := template.New(name).Option("missingkey=error").Funcs(r.functions()).Parse(text)
 	if err != nil {
 		return builtin.Text{}, located(err, vars.Keys())
@@ -50,6 +53,15 @@ func Render(name, text string, vars starlark.StringDict) (builtin.Text, error) {
 		return builtin.Secret(b.String()), nil
 	}
 	return builtin.Plain(b.String()), nil
+}
+
+// jinja returns the first line with a statement of Jinja's, which would be printed as it is; 0 is none.
+func jinja(text string) int {
+	at := regexp.MustCompile(`\{%-? *[a-z]`).FindStringIndex(text)
+	if at == nil {
+		return 0
+	}
+	return 1 + strings.Count(text[:at[0]], "\n")
 }
 
 // rendering is one run of a template.
@@ -136,9 +148,9 @@ func located(err error, names []string) error {
 			what = fmt.Sprintf("no variable %q was given to the template (given: %s)", m[1], list(names))
 		}
 	} else if m := noFunction.FindStringSubmatch(what); m != nil {
-		what = fmt.Sprintf("no function %q: a variable is written {{ .%s }}", m[1], m[1])
-		if !slices.Contains(names, m[1]) {
-			what += fmt.Sprintf(" (given: %s)", list(names))
+		what = fmt.Sprintf("no function %q (there are default, indent, join, quote, toJson and those of Go's text/template)", m[1])
+		if slices.Contains(names, m[1]) {
+			what = fmt.Sprintf("no function %q: the variable is written {{ .%s }}", m[1], m[1])
 		}
 	} else if m := nilPointer.FindStringSubmatch(what); m != nil {
 		what = fmt.Sprintf("no %q: what stands before it is None", m[1])

@@ -20,6 +20,7 @@ import (
 	"github.com/pgrun/pgrun/runtime/outcome"
 	"github.com/pgrun/pgrun/runtime/report"
 	"github.com/pgrun/pgrun/runtime/secret"
+	"github.com/pgrun/pgrun/runtime/suggest"
 )
 
 // Options say how a playbook is run.
@@ -113,7 +114,10 @@ func checkTags(p *load.Playbook, tags []string) error {
 				names = append(names, name)
 			}
 			slices.Sort(names)
-			return fmt.Errorf("no task has the tag %q (tags: %s)", tag, strings.Join(names, ", "))
+			if len(names) == 0 {
+				return fmt.Errorf("no task has the tag %q, or any", tag)
+			}
+			return fmt.Errorf("no task has the tag %q%s", tag, suggest.Or(tag, names, " (tags: "+strings.Join(names, ", ")+")"))
 		}
 	}
 	return nil
