@@ -23,7 +23,7 @@ build: ## Build bin/pgrun, static, with the agents that it pushes to machines.
 		sha256sum < $(agent)-$$arch | cut -d ' ' -f 1 > $(agent)-$$arch.sha256; \
 		gzip -9nf $(agent)-$$arch || exit; \
 	done
-	$(static) go build -trimpath -ldflags='-s -w $(if $(VERSION),-X main.release=$(VERSION))' -o bin/pgrun ./cmd/pgrun
+	$(static) go build -trimpath -tags urfave_cli_no_docs -ldflags='-s -w $(if $(VERSION),-X main.release=$(VERSION))' -o bin/pgrun ./cmd/pgrun
 
 .PHONY: test
 test: build ## Run all tests, those on the real lab included, which is brought up where it is not.

@@ -255,7 +255,7 @@ func always(c *builtin.Call, p alwaysParams) (starlark.Value, error) {
 	switch {
 	case cleanupErr == nil:
 		return value, err
-	case outcome.Of(err) == outcome.OK: // exit(0) included
+	case outcome.Of(err) == outcome.OK, c.Scope.Context.Err() != nil: // exit(0) included, this host's or another's
 		return nil, cleanupErr
 	}
 	c.Scope.Log("clean-up failed: " + outcome.Explain(cleanupErr))

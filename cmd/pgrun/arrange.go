@@ -17,7 +17,7 @@ func arrange(app *cli.App, argv []string) ([]string, error) {
 	flags := app.Flags
 	for _, arg := range argv[1:] {
 		if c := app.Command(arg); c != nil {
-			flags = slices.Concat(flags, c.Flags)
+			flags = c.Flags
 			break
 		}
 	}

@@ -16,10 +16,10 @@ func docsCommand() *cli.Command {
 		Usage:     "print the reference of the builtins",
 		ArgsUsage: "[MODULE | MODULE.BUILTIN]",
 		Action: func(c *cli.Context) error {
-			playbook, inventory, secrets := load.Declarations()
-			text, err := reference.Markdown(reference.Parts{
-				Playbook: playbook, Inventory: inventory, Modules: append(secrets, builtins.Modules()...),
-			}, c.Args().First())
+			if c.NArg() > 1 {
+				return &usageError{"docs takes one name at a time"}
+			}
+			text, err := documentation(c.Args().First())
 			if err != nil {
 				return err
 			}
@@ -27,4 +27,12 @@ func docsCommand() *cli.Command {
 			return nil
 		},
 	}
+}
+
+// documentation is the reference of everything, or of one module or builtin.
+func documentation(name string) (string, error) {
+	playbook, inventory, secrets := load.Declarations()
+	return reference.Markdown(reference.Parts{
+		Playbook: playbook, Inventory: inventory, Modules: append(secrets, builtins.Modules()...),
+	}, name)
 }

@@ -35,6 +35,21 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// TestReferenceIsCurrent compares docs/builtins.md with the declarations that it is made of.
+func TestReferenceIsCurrent(t *testing.T) {
+	written, err := os.ReadFile("../../docs/builtins.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := documentation("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(written) != now {
+		t.Error("docs/builtins.md is not what the declarations say: make docs writes it anew")
+	}
+}
+
 // exits runs a command that must end with an exit code: exits 3 pgrun x.star.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {

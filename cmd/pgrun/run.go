@@ -71,7 +71,7 @@ func runAction(code *outcome.Code, mask *secret.Mask) cli.ActionFunc {
 		work, root := interruptible()
 		ids, err := vault.NewIdentities(vault.Options{
 			VaultIDs: c.StringSlice("vault-id"), PasswordFiles: c.StringSlice("vault-password-file"), Ask: c.Bool("ask-vault-pass"),
-			Getenv: os.Getenv, Prompt: prompt, Stdin: os.Stdin, Stderr: os.Stderr,
+			Getenv: os.Getenv, Prompt: prompt, Stdin: os.Stdin, Stderr: os.Stderr, Learn: mask.Learn,
 		})
 		if err != nil {
 			return err
@@ -93,10 +93,10 @@ func runAction(code *outcome.Code, mask *secret.Mask) cli.ActionFunc {
 		}
 		plays, err := run.Plan(playbook, options)
 		switch {
-		case c.Bool("syntax-check"):
-			return nil
 		case err != nil:
 			return err
+		case c.Bool("syntax-check"):
+			return nil
 		case c.Bool("list-tasks"):
 			fmt.Fprint(c.App.Writer, mask.Hide(listTasks(plays)))
 			return nil
@@ -124,7 +124,11 @@ func interruptible() (work, root context.Context) {
 	root, stopAll := context.WithCancelCause(context.Background())
 	work, stopWork := context.WithCancelCause(root)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as nohup has it, and the shell of a job in the background
+			signal.Notify(signals, s)
+		}
+	}
 	go func() {
 		for _, stop := range []context.CancelCauseFunc{stopWork, stopAll} {
 			s := (<-signals).(syscall.Signal)

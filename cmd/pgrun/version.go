@@ -26,6 +26,9 @@ func versionCommand() *cli.Command {
 		Name:  "version",
 		Usage: "print the version",
 		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return &usageError{"version takes no argument"}
+			}
 			fmt.Fprintf(c.App.Writer, "pgrun %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},

@@ -13,6 +13,7 @@ package inventory
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -36,6 +37,7 @@ type Inventory struct {
 // Group is a named set of hosts.
 type Group struct {
 	Name     string
+	Position string   // file:line:col of its first declaration
 	Hosts    []string // declared in it
 	Children []string
 	Vars     starlark.StringDict
@@ -122,15 +124,15 @@ func (b *Builder) Finish() (*Inventory, error) {
 	for _, g := range b.groups {
 		for _, name := range g.Hosts {
 			if _, ok := b.own[name]; !ok {
-				return nil, fmt.Errorf("group %q: no host %q is declared", g.Name, name)
+				return nil, fmt.Errorf("%s: group %q: no host %q is declared%s", g.Position, g.Name, name, suggest.Or(name, slices.Collect(maps.Keys(b.own)), ""))
 			}
 		}
 		for _, name := range g.Children {
 			if name == All {
-				return nil, fmt.Errorf("group %q: %q is no child: every host is in it by itself", g.Name, All)
+				return nil, fmt.Errorf("%s: group %q: %q is no child: every host is in it by itself", g.Position, g.Name, All)
 			}
 			if inv.group(name) == nil {
-				return nil, fmt.Errorf("group %q: no group %q is declared", g.Name, name)
+				return nil, fmt.Errorf("%s: group %q: no group %q is declared", g.Position, g.Name, name)
 			}
 		}
 	}
@@ -140,12 +142,13 @@ func (b *Builder) Finish() (*Inventory, error) {
 			return nil, err
 		}
 	}
+	members := map[string]map[string]bool{}
 	outerFirst := slices.Clone(b.groups)
 	sort.SliceStable(outerFirst, func(i, j int) bool { return depth[outerFirst[i].Name] < depth[outerFirst[j].Name] })
 	for _, h := range b.hosts {
 		h.Vars.values = starlark.StringDict{}
 		for _, g := range outerFirst {
-			if g.Name != All && !inv.contains(g, h.Name) {
+			if g.Name != All && !inv.members(g, members)[h.Name] {
 				continue
 			}
 			if g.Name != All {
@@ -172,7 +175,7 @@ func (inv *Inventory) depth(name string, known map[string]int, below []string) (
 		return d, nil
 	}
 	if slices.Contains(below, name) {
-		return 0, fmt.Errorf("group %q is its own child: %s", name, strings.Join(append(below, name), " -> "))
+		return 0, fmt.Errorf("%s: group %q is its own child: %s", inv.group(name).Position, name, strings.Join(append(below, name), " -> "))
 	}
 	d := 1
 	for _, parent := range inv.Groups {
@@ -188,11 +191,20 @@ func (inv *Inventory) depth(name string, known map[string]int, below []string) (
 	return d, nil
 }
 
-func (inv *Inventory) contains(g *Group, host string) bool {
-	if slices.Contains(g.Hosts, host) {
-		return true
+// members are the hosts of a group and of those below it, kept in known: a group may be below another in many ways.
+func (inv *Inventory) members(g *Group, known map[string]map[string]bool) map[string]bool {
+	if all, ok := known[g.Name]; ok {
+		return all
 	}
-	return slices.ContainsFunc(g.Children, func(child string) bool { return inv.contains(inv.group(child), host) })
+	all := map[string]bool{}
+	for _, host := range g.Hosts {
+		all[host] = true
+	}
+	for _, child := range g.Children {
+		maps.Copy(all, inv.members(inv.group(child), known))
+	}
+	known[g.Name] = all
+	return all
 }
 
 func checkName(kind, name string) error {

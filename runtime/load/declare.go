@@ -249,7 +249,7 @@ func (l *loader) readInventory(thread *starlark.Thread, path string) (*inventory
 	}
 	inv, err := b.Finish()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file.shown(), err)
+		return nil, err
 	}
 	if len(inv.Hosts) == 0 {
 		return nil, fmt.Errorf("%s declares no host", strings.TrimSpace(file.shown()))

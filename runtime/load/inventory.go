@@ -89,7 +89,7 @@ func declareGroup(c *builtin.Call, p groupParams) (starlark.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &inventory.Group{Name: p.Name, Children: p.Children}
+	g := &inventory.Group{Name: p.Name, Position: c.Thread.CallFrame(1).Pos.String(), Children: p.Children}
 	if g.Vars, err = dictOf(c.Name, "vars", p.Vars); err != nil {
 		return nil, err
 	}

@@ -80,6 +80,10 @@ func (l *linter) member(n *syntax.DotExpr) {
 	}
 	if module, ok := l.names[id.Name].(*starlarkstruct.Module); ok && !module.Members.Has(n.Name.Name) {
 		has := module.Members.Keys()
+		if habit := suggest.Habit(id.Name + "." + n.Name.Name); habit != "" {
+			l.fault(n.Name.NamePos, "%s has no builtin %q: %s", id.Name, n.Name.Name, habit)
+			return
+		}
 		l.fault(n.Name.NamePos, "%s has no builtin %q%s", id.Name, n.Name.Name, suggest.Or(n.Name.Name, has, " (has: "+strings.Join(has, ", ")+")"))
 	}
 }

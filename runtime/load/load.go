@@ -35,7 +35,7 @@ type Options struct {
 }
 
 const (
-	maxScript = 4 << 20    // bytes of one file
+	maxScript = 512 << 10  // bytes of one file
 	maxSteps  = 50_000_000 // of the interpreter, for the top level of one file
 )
 
@@ -116,7 +116,7 @@ func (l *loader) load() (*Playbook, error) {
 	}
 	l.playbook.Doc = docOf(f)
 	if l.inventory.inventory == nil {
-		return nil, fmt.Errorf("%s names no inventory: write inventory(\"hosts.star\") at its top, or run it with -i", l.main.shown())
+		return nil, fmt.Errorf("%s names no inventory: write inventory(\"hosts.star\") at its top, which -i can replace", l.main.shown())
 	}
 	if len(l.playbook.Plays) == 0 {
 		return nil, fmt.Errorf("%s has no play: nothing would run", l.main.shown())
@@ -188,7 +188,7 @@ func read(s script) ([]byte, error) {
 		return nil, fmt.Errorf("cannot read %s: %w", s.shown(), err)
 	}
 	if len(source) > maxScript {
-		return nil, fmt.Errorf("%s is larger than %d MiB: is it a playbook?", s.shown(), maxScript>>20)
+		return nil, fmt.Errorf("%s is larger than %d KiB: is it a playbook?", s.shown(), maxScript>>10)
 	}
 	return source, nil
 }

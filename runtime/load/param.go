@@ -60,7 +60,7 @@ func (l *loader) readGiven() (map[string]given, error) {
 // readValues reads a YAML or JSON file of params. Where any of it is encrypted, all its strings are
 // secrets.
 func (l *loader) readValues(path string) (starlark.StringDict, error) {
-	data, err := os.ReadFile(path)
+	data, err := readBounded(os.Open(path))
 	if err != nil {
 		return nil, err
 	}

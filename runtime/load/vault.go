@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"go.starlark.net/starlark"
@@ -45,20 +46,55 @@ func (l *loader) secretModules() []builtin.Module {
 }
 
 func (l *loader) vaultRead(c *builtin.Call, p vaultParams) (starlark.Value, error) {
-	data, err := fs.ReadFile(p.Path.FS, p.Path.Name)
+	data, err := readBounded(p.Path.FS.Open(p.Path.Name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no file %q in the project", c.Name, p.Path.Path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	content, err := vault.Load(l.ctx, p.Path.Path, data, l.Vault)
+	ctx := l.ctx
+	if c.Scope != nil { // not while loading: a clean-up goes on after the run was interrupted
+		ctx = c.Scope.Context
+	}
+	content, err := vault.Load(ctx, p.Path.Path, data, l.Vault)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if _, ok := content.(vault.Map); !ok {
+		return nil, fmt.Errorf("%s: %s holds no mapping of names to values", c.Name, p.Path.Path)
 	}
 	value := l.fromYAML(content, true)
 	value.Freeze()
 	return value, nil
+}
+
+// maxValues bounds a file of values: one that is encrypted is more than four times its text.
+const maxValues = 32 << 20
+
+// readBounded reads a file that was opened, and no more of it than a file of values may have.
+func readBounded(f fs.File, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxValues+1))
+	if err == nil && len(data) > maxValues {
+		err = fmt.Errorf("it is larger than %d MiB: is it a file of values?", maxValues>>20)
+	}
+	return data, err
+}
+
+// fewestDigits is the length from which a number is hidden by value.
+const fewestDigits = 6
+
+// number makes a Starlark value of a number. It is none that prints as <secret>, for scripts compute with it; but a long
+// one is hidden in output.
+func (l *loader) number(v starlark.Value, secrets bool) starlark.Value {
+	if text := v.String(); secrets && len(text) >= fewestDigits {
+		l.Mask.Learn(text)
+	}
+	return v
 }
 
 // fromYAML makes Starlark values of what the vault read.
@@ -72,9 +108,9 @@ func (l *loader) fromYAML(v any, secrets bool) starlark.Value {
 	case string:
 		return starlark.String(v)
 	case int64:
-		return starlark.MakeInt64(v)
+		return l.number(starlark.MakeInt64(v), secrets)
 	case float64:
-		return starlark.Float(v)
+		return l.number(starlark.Float(v), secrets)
 	case bool:
 		return starlark.Bool(v)
 	case []any:

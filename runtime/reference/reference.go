@@ -158,7 +158,7 @@ func signature(name string, s builtin.Spec) string {
 		case p.Required:
 			words = append(words, p.Name+" = ...")
 		case p.Default == "":
-			words = append(words, p.Name+" = None")
+			words = append(words, "["+p.Name+" = ...]")
 		default:
 			words = append(words, p.Name+" = "+p.Default)
 		}

@@ -72,7 +72,7 @@ func (t *Text) Event(r TaskRef, e builtin.Event) {
 // TaskEnd implements Sink.
 func (t *Text) TaskEnd(r TaskResult) {
 	t.live.end(r)
-	if t.Width != nil && r.Task != t.current && (r.Status == Failed || r.Status == Unreachable) { // somebody may be watching
+	if r.Task != t.current && (r.Status == Failed || r.Status == Unreachable) {
 		t.print(t.paint(red, fmt.Sprintf("[%s] ended early, in %s: see below", r.Host, t.play.Tasks[r.Task])) + "\n")
 	}
 	t.inTurn(r.Task, func() { t.print(t.result(r)) })
@@ -198,7 +198,7 @@ func (t *Text) result(r TaskResult) string {
 }
 
 // Note implements Sink.
-func (t *Text) Note(message string) { t.print(message + "\n") }
+func (t *Text) Note(message string) { t.print(lines(message) + "\n") }
 
 // Recap implements Sink. Its lines have the form that Ansible's have, with the time behind.
 func (t *Text) Recap(r Recap) {
@@ -232,7 +232,7 @@ func (t *Text) Recap(r Recap) {
 		last += fmt.Sprintf("; exit code %d", r.Code)
 	}
 	if r.Message != "" {
-		last += ": " + r.Message
+		last += ": " + lines(r.Message)
 	}
 	t.print(last + "\n")
 }
@@ -241,6 +241,15 @@ func (t *Text) print(s string) {
 	t.live.clear()
 	_, _ = io.WriteString(t.w, s) // what w cannot take is its owner's to tell
 	t.live.draw()
+}
+
+// lines is a text whose lines are printable.
+func lines(text string) string {
+	all := strings.Split(text, "\n")
+	for i, line := range all {
+		all[i] = printable(line)
+	}
+	return strings.Join(all, "\n")
 }
 
 // printable is a line without what a terminal would act on: a machine's output may hold anything.

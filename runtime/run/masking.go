@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -46,8 +47,13 @@ func (m *masking) Event(r report.TaskRef, e builtin.Event) {
 	e.Object, e.Diff = m.hide(e.Object), m.hide(e.Diff)
 	e.Data = maps.Clone(e.Data)
 	for name, value := range e.Data {
-		if text, ok := value.(string); ok {
-			e.Data[name] = m.hide(text)
+		switch value.(type) {
+		case bool, nil:
+			continue
+		}
+		text := fmt.Sprint(value) // a number is as secret as its digits
+		if hidden := m.hide(text); hidden != text {
+			e.Data[name] = hidden
 		}
 	}
 	m.sink.Event(r, e)

@@ -152,6 +152,11 @@ func (r *runner) run(ctx context.Context, plays []*load.Play) outcome.Code {
 			}
 		}
 	}
+	for _, play := range r.playbook.Plays {
+		if r.Limit != "" && !slices.ContainsFunc(plays, func(left *load.Play) bool { return left.Position == play.Position }) {
+			r.Sink.Note(fmt.Sprintf("The play %q is not run: --limit and the tags leave nothing of it.", play.Name))
+		}
+	}
 	for i, play := range plays {
 		if ok := r.play(ctx, play); !ok && i+1 < len(plays) && ctx.Err() == nil {
 			if !play.Continue {

@@ -4,10 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf16"
 )
 
 // Hidden stands where a secret's text stood.
@@ -18,7 +20,8 @@ const Hidden = "********"
 const shortest = 4
 
 // Mask hides the texts it has learned, as they are and encoded: base64 (both alphabets, at every
-// alignment), URL, JSON, hexadecimal and shell quoting, and line by line where there are several.
+// alignment), URL, JSON, hexadecimal and shell quoting, and line by line where there are several. One that was
+// folded into several lines, as base64(1) does, is found as well.
 // It is safe for concurrent use.
 type Mask struct {
 	mu    sync.RWMutex
@@ -31,8 +34,12 @@ func NewMask() *Mask { return &Mask{forms: map[string]bool{}} }
 // Learn makes every later Hide hide text and its encoded forms.
 func (m *Mask) Learn(text string) {
 	forms := []string{text}
-	if strings.Contains(text, "\n") {
-		for line := range strings.Lines(text) {
+	trimmed := strings.TrimSpace(text)
+	if trimmed != text {
+		forms = append(forms, trimmed)
+	}
+	if strings.Contains(trimmed, "\n") {
+		for line := range strings.Lines(trimmed) {
 			if line = strings.TrimSpace(line); len(line) >= 2*shortest {
 				forms = append(forms, line)
 			}
@@ -48,16 +55,39 @@ func (m *Mask) learnEncoded(text string) {
 	if len(text) < shortest {
 		return
 	}
-	quoted, _ := json.Marshal(text)
-	forms := append(base64Forms(text),
+	forms := append(base64Forms(text), jsonForms(text)...)
+	forms = append(forms,
 		url.QueryEscape(text), url.PathEscape(text), url.UserPassword("", text).String()[1:],
+		strings.ReplaceAll(strings.ReplaceAll(url.QueryEscape(text), "+", "%20"), "%2F", "/"), // Python's quote
 		hex.EncodeToString([]byte(text)), strings.ToUpper(hex.EncodeToString([]byte(text))),
-		strings.Trim(string(quoted), `"`), strings.ReplaceAll(text, "'", `'\''`), strings.ReplaceAll(text, "'", "''"))
+		strings.ReplaceAll(text, "'", `'\''`), strings.ReplaceAll(text, "'", "''"))
 	for _, form := range forms {
 		if form != text {
 			m.add(form)
 		}
 	}
+}
+
+// jsonForms are text as the writers of JSON have it: as it is but for quotes, with what HTML minds escaped, and with all
+// that is not ASCII escaped.
+func jsonForms(text string) []string {
+	var plain strings.Builder
+	encoder := json.NewEncoder(&plain)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(text) // a string always can be
+	inner := func(quoted string) string {
+		return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(quoted), `"`), `"`)
+	}
+	html, _ := json.Marshal(text)
+	var ascii strings.Builder
+	for _, unit := range utf16.Encode([]rune(inner(plain.String()))) {
+		if unit < 0x80 {
+			ascii.WriteByte(byte(unit))
+		} else {
+			fmt.Fprintf(&ascii, `\u%04x`, unit)
+		}
+	}
+	return []string{inner(plain.String()), inner(string(html)), ascii.String()}
 }
 
 // base64Forms returns the part of text's base64 that does not depend on what surrounds it, for each
@@ -88,16 +118,15 @@ func (m *Mask) add(form string) {
 
 // Hide returns s with every known text replaced. Where two overlap, what either covers is hidden.
 func (m *Mask) Hide(s string) string {
+	flat, at := unfold(s)
 	var found []span
 	m.mu.RLock()
 	for form := range m.forms {
-		for from := 0; ; {
-			at := strings.Index(s[from:], form)
-			if at < 0 {
-				break
+		found = appendSpans(found, s, form)
+		if at != nil && len(form) >= shortestFolded {
+			for _, f := range appendSpans(nil, flat, form) {
+				found = append(found, span{at[f.from], at[f.to-1] + 1})
 			}
-			found = append(found, span{from + at, from + at + len(form)})
-			from += at + 1
 		}
 	}
 	m.mu.RUnlock()
@@ -120,3 +149,33 @@ func (m *Mask) Hide(s string) string {
 
 // span is a part of a text.
 type span struct{ from, to int }
+
+func appendSpans(found []span, s, form string) []span {
+	for from := 0; ; {
+		at := strings.Index(s[from:], form)
+		if at < 0 {
+			return found
+		}
+		found = append(found, span{from + at, from + at + len(form)})
+		from += at + 1
+	}
+}
+
+// shortestFolded is the length from which a text is found although it was folded. The ends and beginnings of lines make
+// a short one by chance.
+const shortestFolded = 12
+
+// unfold joins the lines of s, and says where in s each byte of that is; it returns nothing where s is one line.
+func unfold(s string) (flat string, at []int) {
+	if !strings.Contains(strings.TrimSuffix(s, "\n"), "\n") {
+		return "", nil
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if s[i] != '\n' && s[i] != '\r' {
+			b.WriteByte(s[i])
+			at = append(at, i)
+		}
+	}
+	return b.String(), at
+}

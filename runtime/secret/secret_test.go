@@ -129,6 +129,35 @@ func TestDerivedShowsAllButItsParts(t *testing.T) {
 	}
 }
 
+func TestHiddenAsOthersWriteIt(t *testing.T) {
+	mask := NewMask()
+	New(mask, "a&b\"c<12é/ x")
+	New(mask, "hunter22\n")
+	for _, s := range []string{
+		`a&b\"c<12é/ x`, `a\u0026b\"c\u003c12é/ x`, `a&b\"c<12\u00e9/ x`, "a%26b%22c%3C12%C3%A9/%20x", "hunter22",
+	} {
+		if got := mask.Hide("x " + s + " y"); got != "x "+Hidden+" y" {
+			t.Errorf("Hide(%q) = %q", s, got)
+		}
+	}
+}
+
+func TestHiddenAcrossLines(t *testing.T) {
+	mask := NewMask()
+	long := strings.Repeat("0123456789abcdef", 5)
+	New(mask, long)
+	encoded := base64.StdEncoding.EncodeToString([]byte("user:" + long))
+	for _, folded := range []string{long[:40] + "\r\n" + long[40:], encoded[:76] + "\n" + encoded[76:]} {
+		got := mask.Hide("a\n" + folded + "\nb\n")
+		if !strings.HasPrefix(got, "a\n") || !strings.HasSuffix(got, "\nb\n") || strings.Contains(got, folded[12:40]) || strings.Contains(got, folded[80:88]) {
+			t.Errorf("%q is shown: %q", folded, got)
+		}
+	}
+	if got := mask.Hide("01234\n56789\n"); got != "01234\n56789\n" {
+		t.Errorf("lines without a secret: %q", got)
+	}
+}
+
 func FuzzHide(f *testing.F) {
 	f.Add("hunter22", "a", "b")
 	f.Add(hidden, "user:", "\n")

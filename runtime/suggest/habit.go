@@ -49,7 +49,7 @@ var names = map[string]string{
 	"set_fact": "a variable keeps a value", "include_tasks": otherFiles, "import_tasks": otherFiles, "include_role": otherFiles, "import_role": otherFiles, "import_playbook": otherFiles,
 	"role": otherFiles, "roles": otherFiles, "host": inInventory, "params": inInventory, "inventory_hostname": "write h.name", "hostvars": "write inventory.host(name).vars",
 	"groups": "write inventory.hosts(pattern)", "lookup": `write env("NAME"), template(path) or vault.read(path)`,
-	"postgresql_db": "write sql.database(h, ...)", "postgresql_user": "write sql.role(h, ...)",
+	"vault.load": "write vault.read(path)", "postgresql_db": "write sql.database(h, ...)", "postgresql_user": "write sql.role(h, ...)",
 }
 
 const (

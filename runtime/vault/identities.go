@@ -28,6 +28,9 @@ type Options struct {
 	// complain; nil is the null device.
 	Stdin  io.Reader
 	Stderr io.Writer
+
+	// Learn is told each password that is obtained, so that it can be hidden in output; nil does nothing.
+	Learn func(password string)
 }
 
 // Identities are the passwords of a run, in the order they are tried. Each is
@@ -37,6 +40,7 @@ type Identities struct {
 	list       []*identity
 	keys       keyCache
 	scriptTime time.Duration
+	learn      func(password string)
 
 	// busy is held while a password is obtained: two prompts at once would
 	// share one terminal. A channel, so that waiting ends with the context.
@@ -53,6 +57,9 @@ type identity struct {
 	password Secret
 	err      error
 }
+
+// scriptTime is how long a password script may take: it may ask somebody, for a PIN or to touch a key.
+const scriptTime = 5 * time.Minute
 
 // NewIdentities puts passwords in Ansible's order: the environment's identity
 // list, --vault-id, --vault-password-file, the environment's password file, -J.
@@ -89,7 +96,7 @@ func NewIdentities(o Options) (*Identities, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	return &Identities{list: b.list, scriptTime: 30 * time.Second, busy: make(chan struct{}, 1)}, nil
+	return &Identities{list: b.list, scriptTime: scriptTime, learn: o.Learn, busy: make(chan struct{}, 1)}, nil
 }
 
 // builder keeps the first error, so that the order above reads as a list.

@@ -80,10 +80,14 @@ func (ids *Identities) inOrder(label string) []*identity {
 func (ids *Identities) obtain(ctx context.Context, id *identity) (Secret, error) {
 	select {
 	case ids.busy <- struct{}{}:
-		defer func() { <-ids.busy }()
-	case <-ctx.Done():
-		return "", fmt.Errorf("wait for the password of %s: %w", id, context.Cause(ctx))
+	default:
+		select {
+		case ids.busy <- struct{}{}:
+		case <-ctx.Done():
+			return "", fmt.Errorf("wait for the password of %s: %w", id, context.Cause(ctx))
+		}
 	}
+	defer func() { <-ids.busy }()
 	if id.obtained {
 		return id.password, id.err
 	}
@@ -95,6 +99,9 @@ func (ids *Identities) obtain(ctx context.Context, id *identity) (Secret, error)
 		return "", err
 	}
 	id.obtained, id.password, id.err = true, Secret(password), err
+	if ids.learn != nil {
+		ids.learn(string(password))
+	}
 	return id.password, id.err
 }
 
