@@ -149,7 +149,7 @@ func TestHiddenAcrossLines(t *testing.T) {
 	encoded := base64.StdEncoding.EncodeToString([]byte("user:" + long))
 	for _, folded := range []string{long[:40] + "\r\n" + long[40:], encoded[:76] + "\n" + encoded[76:]} {
 		got := mask.Hide("a\n" + folded + "\nb\n")
-		if !strings.HasPrefix(got, "a\n") || !strings.HasSuffix(got, "\nb\n") || strings.Contains(got, folded[12:40]) || strings.Contains(got, folded[80:88]) {
+		if !strings.HasPrefix(got, "a\n") || !strings.HasSuffix(got, "\nb\n") || strings.Contains(got, folded[12:40]) || strings.Contains(got, folded[len(folded)-8:]) {
 			t.Errorf("%q is shown: %q", folded, got)
 		}
 	}
