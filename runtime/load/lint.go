@@ -24,24 +24,15 @@ const maxFaults = 10
 // lint finds calls of builtins that cannot work: a name that the module does not have, an argument that the
 // builtin does not take, as its name or its value where that is written out, or one that is missing. Starlark itself would find them only when the task runs, on a host
 // half done.
-func lint(f *syntax.File, modules []builtin.Module, names starlark.StringDict) error {
-	l := linter{modules: map[string]map[string]builtin.Spec{}, names: names}
-	for _, m := range modules {
-		if l.modules[m.Name] == nil {
-			l.modules[m.Name] = map[string]builtin.Spec{}
-		}
-		for _, b := range m.Builtins {
-			l.modules[m.Name][b.Spec().Name] = b.Spec()
-		}
-	}
+func lint(f *syntax.File, known *vocabulary) error {
+	l := linter{vocabulary: known}
 	syntax.Walk(f, l.visit)
 	return join(l.faults)
 }
 
 type linter struct {
-	modules map[string]map[string]builtin.Spec
-	names   starlark.StringDict // all that is predeclared
-	faults  []error
+	*vocabulary
+	faults []error
 }
 
 func (l *linter) visit(n syntax.Node) bool {
@@ -63,7 +54,7 @@ func (l *linter) module(x syntax.Expr) (string, bool) {
 	if !ok || !predeclared(id) {
 		return "", false
 	}
-	_, ok = l.modules[id.Name]
+	_, ok = l.specs[id.Name]
 	return id.Name, ok
 }
 
@@ -93,12 +84,12 @@ func (l *linter) callee(fn syntax.Expr) (string, builtin.Spec, bool) {
 	switch fn := fn.(type) {
 	case *syntax.DotExpr:
 		if module, ok := l.module(fn.X); ok {
-			spec, ok := l.modules[module][fn.Name.Name]
+			spec, ok := l.specs[module][fn.Name.Name]
 			return module + "." + fn.Name.Name, spec, ok
 		}
 	case *syntax.Ident:
 		if predeclared(fn) {
-			spec, ok := l.modules[""][fn.Name]
+			spec, ok := l.specs[""][fn.Name]
 			return fn.Name, spec, ok
 		}
 	}
@@ -234,10 +225,10 @@ func every(err error, names []string) error {
 }
 
 // compile parses and resolves a file and looks it over.
-func (l *loader) compile(s script, source []byte, names starlark.StringDict, modules []builtin.Module) (*syntax.File, *starlark.Program, error) {
-	f, program, err := starlark.SourceProgramOptions(dialect, s.shown(), source, names.Has)
+func (l *loader) compile(s script, source []byte, known *vocabulary) (*syntax.File, *starlark.Program, error) {
+	f, program, err := starlark.SourceProgramOptions(dialect, s.shown(), source, known.names.Has)
 	if err != nil {
-		return nil, nil, every(habitual(err, source), append(names.Keys(), starlark.Universe.Keys()...))
+		return nil, nil, every(habitual(err, source), append(known.names.Keys(), starlark.Universe.Keys()...))
 	}
-	return f, program, lint(f, modules, names)
+	return f, program, lint(f, known)
 }

@@ -51,7 +51,7 @@ func Load(ctx context.Context, name string, o Options) (*Playbook, error) {
 	}
 	l := &loader{
 		Options: o, ctx: ctx, main: main,
-		modules: map[string]*module{},
+		modules: map[string]*module{}, vocabularies: map[role]*vocabulary{},
 		scripts: map[string]script{main.shown(): main},
 		stdlib:  &tree{fsys: o.Stdlib, prefix: "@stdlib//"},
 	}
@@ -78,6 +78,8 @@ type loader struct {
 	given     map[string]given // values from -e, by param
 	late      []func() error   // what waits for the end of the top level
 	params    map[string]int   // index in playbook.Params
+
+	vocabularies map[role]*vocabulary
 }
 
 // module is a file loaded by load().
@@ -144,12 +146,8 @@ func (l *loader) exec(s script, as role, prepare func(*starlark.Thread)) (*synta
 		return nil, nil, err
 	}
 	l.scripts[s.shown()] = s
-	modules := l.declarations(as)
-	if as != asInventory { // which has nothing to do: its group is no module
-		modules = append(modules, l.Modules...)
-	}
-	predeclared := l.predeclared(as, modules)
-	f, program, err := l.compile(s, source, predeclared, modules)
+	known := l.vocabulary(as)
+	f, program, err := l.compile(s, source, known)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -168,7 +166,7 @@ func (l *loader) exec(s script, as role, prepare func(*starlark.Thread)) (*synta
 	}
 	stop := context.AfterFunc(l.ctx, func() { thread.Cancel(context.Cause(l.ctx).Error()) })
 	defer stop()
-	globals, err := program.Init(thread, predeclared)
+	globals, err := program.Init(thread, known.names)
 	globals.Freeze()
 	return f, globals, err
 }
@@ -240,16 +238,38 @@ func (l *loader) Resolve(from, path string) (fs.FS, string, error) {
 	return file.tree.fsys, file.name, nil
 }
 
-// predeclared returns the names that a file sees besides Starlark's own.
-func (l *loader) predeclared(as role, modules []builtin.Module) starlark.StringDict {
-	names := builtin.Predeclared(modules)
-	names["json"], names["math"], names["time"] = json.Module, math.Module, starlarktime.Module
-	names["print"] = starlark.NewBuiltin("print", printLine)
-	names["struct"] = starlark.NewBuiltin("struct", starlarkstruct.Make)
-	if as != asInventory {
-		names["inventory"] = l.inventory
+// vocabulary is what a file finds there, made once for all files of a role.
+type vocabulary struct {
+	names starlark.StringDict                // all that is predeclared
+	specs map[string]map[string]builtin.Spec // of the builtins, by module and name
+}
+
+func (l *loader) vocabulary(as role) *vocabulary {
+	if v := l.vocabularies[as]; v != nil {
+		return v
 	}
-	return names
+	modules := l.declarations(as)
+	if as != asInventory { // which has nothing to do: its group is no module
+		modules = append(modules, l.Modules...)
+	}
+	v := &vocabulary{names: builtin.Predeclared(modules), specs: map[string]map[string]builtin.Spec{}}
+	for _, m := range modules {
+		if v.specs[m.Name] == nil {
+			v.specs[m.Name] = map[string]builtin.Spec{}
+		}
+		for _, b := range m.Builtins {
+			spec := b.Spec()
+			v.specs[m.Name][spec.Name] = spec
+		}
+	}
+	v.names["json"], v.names["math"], v.names["time"] = json.Module, math.Module, starlarktime.Module
+	v.names["print"] = starlark.NewBuiltin("print", printLine)
+	v.names["struct"] = starlark.NewBuiltin("struct", starlarkstruct.Make)
+	if as != asInventory {
+		v.names["inventory"] = l.inventory
+	}
+	l.vocabularies[as] = v
+	return v
 }
 
 func docOf(f *syntax.File) string {
