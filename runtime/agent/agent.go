@@ -28,12 +28,13 @@
 //   - the agent holds twice MaxCalls (512) streams at most, and lists directories of up to
 //     maxEntries (100 000) names;
 //   - an error's text is maxErrorText (64 KiB) at most, and queued (16) frames wait at a client
-//     to be written.
+//     to be written;
+//   - a cancelled call is answered within cancelLimit (30 s), or the link is broken.
 //
 // # What stays behind
 //
 // Nothing. A command runs in a process group of its own; the group ends when its call is cancelled
-// and when the client goes away. If the agent itself is killed, the kernel kills its direct children
+// and when the client goes away: SIGTERM, and SIGKILL for those that are left two seconds later. If the agent itself is killed, the kernel kills its direct children
 // (PDEATHSIG), and the next agent on the machine reads the journal of the dead one (journal.go),
 // kills what is left of its groups and removes its temporary files.
 //
@@ -41,5 +42,6 @@
 //
 // An agent started with --read-only refuses every operation that writes, and every command that
 // neither has one of the forms in Looks nor carries a playbook author's promise that it only reads.
-// It keeps no journal and sweeps none.
+// It keeps no journal and sweeps none: should it be killed, the kernel kills the commands that it looks with, but
+// not what those have started.
 package agent

@@ -14,6 +14,7 @@ type call struct {
 	id       uint32
 	name     string
 	limit    int           // how long the reply's body may be
+	settle   time.Duration // how long it waits for the reply once it is cancelled
 	credit   *credit       // what the agent takes; of an upload only
 	in       *inbox        // what came; of a connection only
 	accepted chan struct{} // closed when a connection stands
@@ -80,7 +81,10 @@ func (c *Client) open(ctx context.Context, req request, limit int) (*call, error
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	call := &call{name: req.Op, limit: limit, done: make(chan struct{})}
+	call := &call{name: req.Op, limit: limit, settle: settle, done: make(chan struct{})}
+	if req.Command != nil {
+		call.settle = EndsWithin
+	}
 	if req.uploads() {
 		call.credit = newCredit()
 	}
@@ -127,12 +131,13 @@ func (c *Client) wait(ctx context.Context, call *call) (*reply, error) {
 	c.abandon(call)
 	select {
 	case <-call.done:
-	case <-time.After(settle):
+	case <-time.After(call.settle):
 	}
 	return nil, ctx.Err()
 }
 
-// abandon cancels a call that nobody waits for. Its slot is free again when the agent has answered.
+// abandon cancels a call that nobody waits for. Its slot is free again when the agent has answered, which it
+// must, or the link is given up.
 func (c *Client) abandon(call *call) {
 	call.mu.Lock()
 	call.abandoned, call.body = true, nil
@@ -141,6 +146,9 @@ func (c *Client) abandon(call *call) {
 		call.in.end(context.Canceled)
 	}
 	go func() {
+		defer time.AfterFunc(cancelLimit, func() {
+			c.lose(fmt.Errorf("the agent did not end a cancelled call (%s) within %s", call.name, cancelLimit))
+		}).Stop()
 		_ = c.out.send(context.Background(), frame{kind: kindCancel, stream: call.id})
 		<-call.done
 		<-c.slots

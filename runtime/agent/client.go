@@ -15,9 +15,13 @@ import (
 // ErrLost is the error of calls whose link to the agent has ended.
 var ErrLost = errors.New("link to the agent lost")
 
-// settle is how long a cancelled call waits for the agent to say that its work has ended, so that in
-// the usual case a command is gone when its call returns.
+// settle is how long a cancelled call waits for the agent to say that its work has ended. One that runs a
+// command waits until that is dead (EndsWithin): what comes next may want its lock, its port or its files.
 const settle = 250 * time.Millisecond
+
+// cancelLimit is how long an agent may take to answer a call that was cancelled. What ends only with the agent
+// (a write to a disk that hangs, the removal of a large tree) would keep its slot for good.
+const cancelLimit = 30 * time.Second
 
 // Client is pgrun's end of a link to an agent. Its methods are those of host.Host without Name, and may
 // be called at once from many goroutines. When the link ends, all of them fail with ErrLost.
@@ -97,9 +101,6 @@ func readHello(r *bufio.Reader) (hello, error) {
 
 // ReadOnly reports whether the agent refuses to write.
 func (c *Client) ReadOnly() bool { return c.hello.ReadOnly }
-
-// PID is the agent's process number on its machine.
-func (c *Client) PID() int { return c.hello.PID }
 
 // Done is closed when the link has ended.
 func (c *Client) Done() <-chan struct{} { return c.done }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -10,10 +11,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -195,6 +198,79 @@ func TestPanicIsAnError(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "panicked in read") {
 		t.Errorf("%v", err)
 	}
+}
+
+// hostile connects to an agent that answers each request as it likes.
+func hostile(t *testing.T, answer func(w io.Writer, f frame)) *Client {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		_, _ = io.WriteString(theirs, preamble)
+		_, _ = theirs.Write(frame{kind: kindHello, payload: []byte(`{"protocol":1}`)}.encode(nil))
+		for r := bufio.NewReaderSize(theirs, maxData+headerSize); ; {
+			f, err := readFrame(r)
+			if err != nil {
+				return
+			}
+			answer(theirs, f)
+		}
+	}()
+	c, err := NewClient(t.Context(), ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func TestListWithoutEnd(t *testing.T) {
+	c := hostile(t, func(w io.Writer, f frame) {
+		if f.kind != kindRequest {
+			return
+		}
+		line := []byte("{}\n")
+		for range host.MaxRead / maxData {
+			_, _ = w.Write(frame{kindData, f.stream, bytes.Repeat(line, maxData/len(line))}.encode(nil))
+		}
+		_, _ = w.Write(frame{kindReply, f.stream, []byte("{}")}.encode(nil))
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := c.ReadDir(t.Context(), "/")
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "more than the 100000") {
+		t.Errorf("%v", err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 20*host.MaxRead {
+		t.Errorf("it took %d bytes to refuse", took)
+	}
+}
+
+func TestCancelledCallThatIsNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := hostile(t, func(w io.Writer, f frame) {
+			if f.kind == kindPing {
+				_, _ = w.Write(frame{kind: kindPong}.encode(nil))
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range MaxCalls {
+			if _, err := c.Stat(ctx, "/"); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+		}
+		began := time.Now()
+		_, err := c.Stat(t.Context(), "/") // needs a slot
+		if !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "cancelled call (stat)") || time.Since(began) > cancelLimit {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		synctest.Wait()
+		if len(c.slots) != 0 {
+			t.Errorf("%d slots are taken", len(c.slots))
+		}
+	})
 }
 
 func TestErrorsKeepTheirIdentity(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
@@ -243,6 +245,33 @@ func TestDirectoriesAndLinks(t *testing.T) {
 	}
 	if err := c.Remove(ctx, "/etc/", true); err == nil || !strings.Contains(err.Error(), "system's own") {
 		t.Errorf("/etc: %v", err)
+	}
+}
+
+// Who may write to the directory above may move a fresh one away, and another of root's to its place.
+func TestMkdirSetsNothingButItsOwn(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	for name, prepare := range map[string]func(path string) error{
+		"another's": func(path string) error { return errors.Join(os.Mkdir(path, 0o700), os.Chown(path, 12345, 12345)) },
+		"older":     func(path string) error { return os.Mkdir(path, 0o755) },
+		"a link":    func(path string) error { return os.Symlink("/etc", path) },
+		"a file":    func(path string) error { return os.WriteFile(path, nil, 0o700) },
+	} {
+		path := filepath.Join(dir, name)
+		if err := prepare(path); err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := setNew(unix.AT_FDCWD, path, path, ownership{uid: 1, gid: 1, mode: 0o777}); err == nil {
+			t.Errorf("%s: its owner and mode were set", name)
+		}
+		if after, err := os.Lstat(path); err != nil || after.Mode() != before.Mode() || after.Sys().(*syscall.Stat_t).Uid != before.Sys().(*syscall.Stat_t).Uid {
+			t.Errorf("%s: %v, %v", name, after, err)
+		}
 	}
 }
 

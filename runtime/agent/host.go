@@ -35,7 +35,12 @@ func (c *Client) ReadDir(ctx context.Context, path string) ([]host.Info, error) 
 	if err != nil {
 		return nil, err
 	}
-	infos := make([]host.Info, 0, bytes.Count(lines, []byte{'\n'}))
+	// Each line makes much more of itself in memory: so they are counted first.
+	n := bytes.Count(lines, []byte{'\n'})
+	if n > maxEntries {
+		return nil, fmt.Errorf("%w: the agent lists %d entries of %s, more than the %d that it may", ErrLost, n, path, maxEntries)
+	}
+	infos := make([]host.Info, 0, n)
 	for line := range bytes.Lines(lines) {
 		var info host.Info
 		if err := json.Unmarshal(line, &info); err != nil {

@@ -46,10 +46,16 @@ func RunDir() string {
 	if os.Geteuid() == 0 {
 		return "/run/pgrun"
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); isDir(dir) {
-		return filepath.Join(dir, "pgrun")
+	return runDirIn(os.Getenv("XDG_RUNTIME_DIR"))
+}
+
+// runDirIn is RunDir in a folder that is the user's own: with su and sudo that of another user may be named.
+func runDirIn(dir string) string {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() {
+		return ""
 	}
-	return ""
+	return filepath.Join(dir, "pgrun")
 }
 
 // openJournal sweeps dir and makes a journal there.

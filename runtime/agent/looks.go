@@ -29,6 +29,9 @@ type Form struct {
 	// Options are whole options; one that ends in * may go on as it likes (--property=*).
 	Options []string
 
+	// DryRun are options that a read-only agent insists on.
+	DryRun []string
+
 	// Check, where it is set, has the last word on the arguments.
 	Check func(args []string) error
 }
@@ -39,13 +42,13 @@ var Looks = []Form{
 		Options: []string{"-f", "-f=*", "--showformat=*", "--no-pager"}},
 	{Program: "dpkg", First: []string{"--print-architecture", "--print-foreign-architectures", "--compare-versions"}},
 	// APT renews its caches of the lists where it finds them out of date, whoever asks: see aptOptions.
-	{Program: "apt-cache", First: []string{"policy", "show", "madison", "pkgnames"}, Options: aptOptions},
+	{Program: "apt-cache", First: []string{"policy", "show", "madison", "pkgnames"}, Options: aptOptions, DryRun: aptOptions[:1]},
 	{Program: "apt-get", First: []string{"-s", "--simulate", "--just-print", "--dry-run", "--recon", "--no-act"},
 		Options: append([]string{"-y", "--yes", "--assume-yes", "-q", "-qq", "-V", "-t=*", "--target-release=*", "--purge",
 			"--autoremove", "--auto-remove", "--reinstall", "--only-upgrade", "--no-upgrade", "--no-remove", "--with-new-pkgs",
 			"--no-install-recommends", "--install-recommends", "--allow-downgrades", "--allow-change-held-packages",
 			"--fix-broken", "-f"}, aptOptions...),
-		Check: simulated},
+		DryRun: aptOptions[:1], Check: simulated},
 	{Program: "apt-mark", First: []string{"showhold", "showmanual", "showauto"}},
 	{Program: "systemctl", First: []string{"show", "cat", "is-enabled", "is-active", "is-failed", "list-unit-files", "list-units", "is-system-running"},
 		Letters: "alqr", Options: []string{"-p", "-p*", "--property=*", "-P", "--value", "--no-pager", "--no-legend", "--plain", "--timestamp=*",
@@ -103,7 +106,9 @@ func withKeyless(args []string) error {
 }
 
 // aptOptions keep APT from writing its two caches of the lists and its log of plans, or choose a release.
-// Of the caches and the log only the empty name is allowed: any other would be written to.
+// Of the caches and the log only the empty name is allowed: any other would be written to. The first is out of
+// date after each installation, the second only with the lists, and takes long to do without: so a dry run must
+// give the first.
 var aptOptions = []string{"-oDir::Cache::pkgcache=", "-oDir::Cache::srcpkgcache=", "-oDir::Log::Planner=", "-oAPT::Default-Release=*"}
 
 // lookEnv are the environment variables that a command of the table may be given. Others could make it
@@ -112,7 +117,7 @@ var lookEnv = []string{"LANG", "LANGUAGE", "LC_ALL", "TZ", "COLUMNS", "NO_COLOR"
 	"PGDATA", "PGPORT", "XDG_RUNTIME_DIR"}
 
 // checkLook says why a command has none of the forms in Looks; nil when it has one.
-func checkLook(c host.Command) error {
+func checkLook(c host.Command, readOnly bool) error {
 	if len(c.Argv) == 0 {
 		return errors.New("an empty command")
 	}
@@ -128,7 +133,7 @@ func checkLook(c host.Command) error {
 	var why error
 	for _, f := range Looks {
 		if f.Program == path.Base(program) {
-			err := f.check(args)
+			err := f.check(args, readOnly)
 			if err == nil {
 				return nil
 			}
@@ -152,7 +157,7 @@ func trusted(dir string) bool {
 	return ok && ok2 && version != "" && strings.Trim(version, "0123456789.") == "" && strings.Trim(version, ".") != ""
 }
 
-func (f Form) check(args []string) error {
+func (f Form) check(args []string, readOnly bool) error {
 	rest := args
 	if f.First != nil {
 		if len(args) == 0 || !slices.Contains(f.First, args[0]) {
@@ -163,6 +168,11 @@ func (f Form) check(args []string) error {
 	for _, a := range rest {
 		if strings.HasPrefix(a, "-") && !f.allows(a) {
 			return fmt.Errorf("the option %s of %s is not among those that only read", a, f.Program)
+		}
+	}
+	for _, option := range f.DryRun {
+		if readOnly && !slices.Contains(rest, option) {
+			return fmt.Errorf("%s writes to its caches, unless it is given %s", f.Program, option)
 		}
 	}
 	if f.Check != nil {

@@ -49,7 +49,7 @@ func TestLooksAllow(t *testing.T) {
 		"openssl x509 -in /x -noout -enddate",
 		"gpg --show-keys --with-colons --no-keyring --no-options --trust-model=always /x",
 	} {
-		if err := checkLook(host.Command{Argv: strings.Fields(line)}); err != nil {
+		if err := checkLook(host.Command{Argv: strings.Fields(line)}, false); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
@@ -121,7 +121,7 @@ func TestLooksRefuse(t *testing.T) {
 		"gpg --import /x":                                         "first argument",
 		"gpg --show-keys --no-keyring --no-options --trust-model=always --import /x": "option --import",
 	} {
-		err := checkLook(host.Command{Argv: strings.Fields(line)})
+		err := checkLook(host.Command{Argv: strings.Fields(line)}, false)
 		if err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v, want a refusal with %q", line, err, why)
 		}
@@ -130,11 +130,28 @@ func TestLooksRefuse(t *testing.T) {
 
 func TestLooksRefuseEnvironment(t *testing.T) {
 	for _, name := range []string{"PATH", "LD_PRELOAD", "PAGER", "SYSTEMD_PAGER", "APT_CONFIG"} {
-		if err := checkLook(host.Command{Argv: []string{"true"}, Env: map[string]string{name: "x"}}); err == nil {
+		if err := checkLook(host.Command{Argv: []string{"true"}, Env: map[string]string{name: "x"}}, false); err == nil {
 			t.Errorf("%s was let through", name)
 		}
 	}
-	if err := checkLook(host.Command{Argv: []string{"true"}, Env: map[string]string{"LC_ALL": "C"}}); err != nil {
+	if err := checkLook(host.Command{Argv: []string{"true"}, Env: map[string]string{"LC_ALL": "C"}}, false); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestLooksOfADryRun(t *testing.T) {
+	for line, allowed := range map[string]bool{
+		"apt-cache policy bash":                                      false,
+		"apt-cache policy -oDir::Cache::srcpkgcache= bash":           false,
+		"apt-cache policy -oDir::Cache::pkgcache= bash":              true,
+		"apt-get -s -y install bash":                                 false,
+		"apt-get -s -y -oDir::Cache::pkgcache= install bash":         true,
+		"apt-get -s -oDir::Cache::pkgcache=/etc/passwd full-upgrade": false,
+		"apt-mark showhold":                                          true,
+	} {
+		err := checkLook(host.Command{Argv: strings.Fields(line)}, true)
+		if (err == nil) != allowed {
+			t.Errorf("%s: %v", line, err)
+		}
 	}
 }

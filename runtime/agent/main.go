@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -36,11 +37,22 @@ func Main(args []string) int {
 	}
 	// A client that has gone shows as SIGPIPE on a pipe; caught, it is an error of the write.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer stop()
-	if err := Serve(ctx, os.Stdin, os.Stdout, o); err != nil {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	go func() { cancel(signalled{(<-signals).(syscall.Signal)}) }()
+	err := Serve(ctx, os.Stdin, os.Stdout, o)
+	if by, ok := errors.AsType[signalled](context.Cause(ctx)); ok {
+		return 128 + int(by.Signal) // as if it had not been caught: it tells the client that the machine goes down
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "pgrun agent: %v\n", err)
 		return 1
 	}
 	return 0
 }
+
+// signalled is why an agent ends that got a signal.
+type signalled struct{ syscall.Signal }
+
+func (s signalled) Error() string { return "ended by signal: " + s.String() }

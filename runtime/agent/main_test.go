@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -95,6 +96,29 @@ func ownProcess(tb testing.TB, runDir string) *process {
 		<-p.exited
 	})
 	return p
+}
+
+func TestSignalShowsInTheExitCode(t *testing.T) {
+	cmd := exec.Command(os.Args[0], Argument, "--read-only")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, len(preamble))); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(syscall.SIGTERM) {
+		t.Errorf("%v", cmd.ProcessState)
+	}
 }
 
 // eventually waits until what is so, for ten seconds.

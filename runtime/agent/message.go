@@ -21,7 +21,6 @@ const protocol = 1
 type hello struct {
 	Protocol int  `json:"protocol"`
 	ReadOnly bool `json:"read_only"`
-	PID      int  `json:"pid"`
 }
 
 // The operations.
@@ -70,17 +69,23 @@ func (r request) uploads() bool {
 
 // valid refuses what JSON would change on the way: strings that are not UTF-8.
 func (r request) valid() error {
-	words := []string{r.Path, r.Target, r.Address, r.User, r.Attributes.Owner, r.Attributes.Group}
+	type word struct{ what, value string }
+	words := []word{
+		{"the path", r.Path}, {"the target of the link", r.Target}, {"the address", r.Address}, {"the user", r.User},
+		{"the owner", r.Attributes.Owner}, {"the group", r.Attributes.Group},
+	}
 	if c := r.Command; c != nil {
-		words = append(words, c.User, c.Dir)
-		words = append(words, c.Argv...)
+		words = append(words, word{"the user", c.User}, word{"the working directory", c.Dir})
+		for i, argument := range c.Argv {
+			words = append(words, word{fmt.Sprintf("argument %d of the command", i), argument})
+		}
 		for k, v := range c.Env {
-			words = append(words, k, v)
+			words = append(words, word{"the name of an environment variable", k}, word{"the environment variable " + k, v})
 		}
 	}
 	for _, w := range words {
-		if !utf8.ValidString(w) {
-			return fmt.Errorf("%q is not UTF-8", w)
+		if !utf8.ValidString(w.value) { // which may be secret, and quoted no mask would know it again
+			return fmt.Errorf("%s: %s is not UTF-8", r.Op, strings.ToValidUTF8(w.what, "\ufffd"))
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,16 +29,27 @@ const (
 	// behind holds its pipes.
 	pipeDelay = 500 * time.Millisecond
 
+	// EndsWithin is how long an agent takes to end its commands, and itself, once its input has ended: the grace,
+	// the last look at each group, the wait for output, and as much again for a busy machine.
+	EndsWithin = grace + 3*pipeDelay
+
 	// defaultPath is the PATH of commands, and where they are looked for.
 	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+	// trustedPath is that of looks of the table, whose forms are about the distribution's programs.
+	trustedPath = "/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
-// run runs a command in a process group of its own, noted in j, and sends its output as the body.
-func (s *server) run(ctx context.Context, c *serverCall, req request, j *journal, body func([]byte) error) (reply, error) {
+// run runs a command in a process group of its own and sends its output as the body.
+func (s *server) run(ctx context.Context, c *serverCall, req request, body func([]byte) error) (reply, error) {
 	if req.Command == nil || len(req.Command.Argv) == 0 {
 		return reply{}, errors.New("an empty command")
 	}
-	cmd, err := s.command(*req.Command, j)
+	path := defaultPath
+	if req.Op == opLook && !req.Command.Reads {
+		path = trustedPath
+	}
+	cmd, err := s.command(*req.Command, path)
 	if err != nil {
 		return reply{}, err
 	}
@@ -49,19 +61,26 @@ func (s *server) run(ctx context.Context, c *serverCall, req request, j *journal
 			return reply{}, err
 		}
 	}
-	done, err := s.start(cmd, j)
+	done, err := s.start(cmd)
 	if err != nil {
 		return reply{}, startError(cmd, err)
 	}
 	defer done()
+	var feeding sync.WaitGroup
 	if req.Stdin {
-		go func() {
+		feeding.Go(func() {
 			// An error means that the command does not want more, or that the call is over.
 			_, _ = io.Copy(stdin, c.in.reader(ctx))
 			_ = stdin.Close()
-		}()
+		})
 	}
-	if err := s.wait(ctx, cmd); err != nil {
+	err = s.wait(ctx, cmd)
+	if req.Stdin {
+		// Credit that is granted after the reply would be for a stream that the client has closed.
+		c.in.end(io.ErrClosedPipe)
+		feeding.Wait()
+	}
+	if err != nil {
 		return reply{}, err
 	}
 	out := stdout.bytes()
@@ -72,10 +91,11 @@ func (s *server) run(ctx context.Context, c *serverCall, req request, j *journal
 	return r, body(stderr.bytes())
 }
 
-// wait waits until a started command ends, or ends it when ctx does.
+// wait waits until a started command ends, or ends its group when ctx does.
 //
 // The group's leader is not reaped before the group has been dealt with: as long as it is a zombie,
-// its number, which is the group's, cannot become another's.
+// its number, which is the group's, cannot become another's. Once it has ended by itself, the number is
+// the group's for as long as the group has a member: one that holds the pipes, which Wait waits for.
 func (s *server) wait(ctx context.Context, cmd *exec.Cmd) error {
 	exited := make(chan struct{})
 	go func() {
@@ -83,18 +103,23 @@ func (s *server) wait(ctx context.Context, cmd *exec.Cmd) error {
 		for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 		}
 	}()
+	cancelled := ctx.Done()
 	select {
 	case <-exited:
-	case <-ctx.Done():
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGTERM)
-		select {
-		case <-exited:
-		case <-time.After(grace):
-		}
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+	case <-cancelled:
+		endGroup(cmd.Process.Pid)
 		<-exited
+		cancelled = nil
 	}
-	err := cmd.Wait()
+	waited := make(chan error, 1)
+	go func() { waited <- cmd.Wait() }()
+	var err error
+	select {
+	case err = <-waited:
+	case <-cancelled:
+		endGroup(cmd.Process.Pid)
+		err = <-waited
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -104,10 +129,25 @@ func (s *server) wait(ctx context.Context, cmd *exec.Cmd) error {
 	return err
 }
 
+// endGroup ends a process group: each member has the grace to end by itself, whether the leader lives or not.
+func endGroup(pgid int) {
+	for _, step := range []struct {
+		signal unix.Signal
+		wait   time.Duration
+	}{{unix.SIGTERM, grace}, {unix.SIGKILL, pipeDelay}} {
+		_ = unix.Kill(-pgid, step.signal)
+		for end := time.Now().Add(step.wait); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if len(groupMembers(pgid)) == 0 {
+				return
+			}
+		}
+	}
+}
+
 // start starts a command on a thread that lives as long as the agent: the kernel sends a child its
 // parent-death signal when the thread that made it ends, and Go ends threads (dialAs does). The group
 // is in the journal when start returns.
-func (s *server) start(cmd *exec.Cmd, j *journal) (done func(), err error) {
+func (s *server) start(cmd *exec.Cmd) (done func(), err error) {
 	s.forking.Do(func() {
 		go func() {
 			runtime.LockOSThread() // and never unlock: the thread ends with this goroutine
@@ -125,7 +165,7 @@ func (s *server) start(cmd *exec.Cmd, j *journal) (done func(), err error) {
 	fork := func() {
 		defer close(started)
 		if err = cmd.Start(); err == nil {
-			done, err = j.group(cmd.Process.Pid)
+			done, err = s.journal.group(cmd.Process.Pid)
 		}
 	}
 	select {
@@ -141,14 +181,14 @@ func (s *server) start(cmd *exec.Cmd, j *journal) (done func(), err error) {
 	return done, err
 }
 
-// command prepares what host.Command describes.
-func (s *server) command(c host.Command, j *journal) (*exec.Cmd, error) {
+// command prepares what host.Command describes, with a PATH where it names none.
+func (s *server) command(c host.Command, path string) (*exec.Cmd, error) {
 	user, credential, err := s.runAs(c.User)
 	if err != nil {
 		return nil, err
 	}
 	env := map[string]string{
-		"PATH": defaultPath, "LANG": "C.UTF-8",
+		"PATH": path, "LANG": "C.UTF-8",
 		"HOME": user.home, "USER": user.name, "LOGNAME": user.name, "SHELL": user.shell,
 	}
 	for k, v := range c.Env {
@@ -181,7 +221,7 @@ func (s *server) command(c host.Command, j *journal) (*exec.Cmd, error) {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
 	slices.Sort(cmd.Env)
-	cmd.Env = append(cmd.Env, j.environment()...)
+	cmd.Env = append(cmd.Env, s.journal.environment()...)
 	return cmd, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -58,7 +57,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	}
 	s.out = newSender(out, func(err error) { cancel(err) })
 	defer s.out.stop(io.ErrClosedPipe)
-	err := s.out.sendHead(ctx, kindHello, 0, hello{Protocol: protocol, ReadOnly: o.ReadOnly, PID: os.Getpid()})
+	err := s.out.sendHead(ctx, kindHello, 0, hello{Protocol: protocol, ReadOnly: o.ReadOnly})
 	if err != nil {
 		return err
 	}
@@ -246,10 +245,10 @@ func (s *server) do(ctx context.Context, c *serverCall, req request) (reply, err
 	case opDial:
 		return reply{}, s.dial(ctx, c, req)
 	case opLook:
-		if err := allowLook(req.Command); err != nil {
+		if err := allowLook(req.Command, s.readOnly); err != nil {
 			return reply{}, err
 		}
-		return s.run(ctx, c, req, nil, body)
+		return s.run(ctx, c, req, body)
 	}
 	if s.readOnly {
 		return reply{}, fmt.Errorf("%s: %w: this agent is read-only (dry run)", req, ErrRefused)
@@ -266,20 +265,20 @@ func (s *server) do(ctx context.Context, c *serverCall, req request) (reply, err
 	case opRemove:
 		return reply{}, remove(req.Path, req.Recursive)
 	case opRun:
-		return s.run(ctx, c, req, s.journal, body)
+		return s.run(ctx, c, req, body)
 	}
 	return reply{}, fmt.Errorf("the agent knows no operation %q", req.Op)
 }
 
 // allowLook checks a command against the table of looks.
-func allowLook(c *host.Command) error {
+func allowLook(c *host.Command, readOnly bool) error {
 	if c == nil {
 		return errors.New("look: no command")
 	}
 	if c.Reads {
 		return nil
 	}
-	if err := checkLook(*c); err != nil {
+	if err := checkLook(*c, readOnly); err != nil {
 		return fmt.Errorf("%s: %w: %v", c, ErrRefused, err)
 	}
 	return nil

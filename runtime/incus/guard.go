@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -61,7 +62,9 @@ func isAgentExec(req *http.Request) bool {
 	if json.NewDecoder(body).Decode(&exec) != nil {
 		return false
 	}
-	return isStart(exec.Command) || isPush(exec.Command)
+	// Nothing beside the command: a program that runs in another environment is another one.
+	plain := execPost(exec.Command)
+	return reflect.DeepEqual(exec, plain) && (isStart(exec.Command) || isPush(exec.Command))
 }
 
 // isStart reports whether the command starts a read-only agent.

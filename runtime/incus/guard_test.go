@@ -46,7 +46,6 @@ func TestReadOnly(t *testing.T) {
 		"import":         imported,
 		"pull":           pulled,
 		"alias":          s.SetImageAlias(ctx, "itest-ro", before.Image),
-		"config":         s.UpdateConfig(ctx, some.Config),
 	} {
 		var refused *Refused
 		if !errors.As(err, &refused) {
@@ -85,17 +84,38 @@ func TestGuard(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			body, err := json.Marshal(api.InstanceExecPost{Command: test.command})
-			if err != nil {
-				t.Fatal(err)
-			}
-			req, err := http.NewRequest(http.MethodPost, "http://unix.socket"+test.path, bytes.NewReader(body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := isAgentExec(req); got != test.passes {
+			if got := isAgentExec(execRequest(t, test.path, execPost(test.command))); got != test.passes {
 				t.Errorf("passes: %v", got)
 			}
 		})
 	}
+	for name, change := range map[string]func(*api.InstanceExecPost){
+		"an environment": func(e *api.InstanceExecPost) { e.Environment = map[string]string{"LD_PRELOAD": "/tmp/x"} },
+		"a user":         func(e *api.InstanceExecPost) { e.User = 1000 },
+		"a directory":    func(e *api.InstanceExecPost) { e.Cwd = "/tmp" },
+		"a record":       func(e *api.InstanceExecPost) { e.RecordOutput = true },
+		"a terminal":     func(e *api.InstanceExecPost) { e.Interactive = true },
+		"no wait":        func(e *api.InstanceExecPost) { e.WaitForWS = false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			exec := execPost(agent.Argv("/run/pgrun/"+file, true))
+			change(&exec)
+			if isAgentExec(execRequest(t, "/1.0/instances/web/exec", exec)) {
+				t.Error("it passes")
+			}
+		})
+	}
+}
+
+func execRequest(t *testing.T, path string, exec api.InstanceExecPost) *http.Request {
+	t.Helper()
+	body, err := json.Marshal(exec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodPost, "http://unix.socket"+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
 }

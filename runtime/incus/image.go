@@ -126,11 +126,25 @@ func (s *Server) upload(ctx context.Context, files ImageFiles) error {
 			args.Type = "virtual-machine"
 		}
 	}
-	op, err := s.client(ctx).CreateImage(api.ImagesPost{}, &args)
-	if err == nil {
-		_, err = s.finish(ctx, op)
+	// The request knows no contexts either: one that gets no answer is left behind.
+	type answer struct {
+		op  client.Operation
+		err error
 	}
-	return err
+	answers := make(chan answer, 1)
+	go func() {
+		op, err := s.client(ctx).CreateImage(api.ImagesPost{}, &args)
+		answers <- answer{op, err}
+	}()
+	select {
+	case a := <-answers:
+		if a.err == nil {
+			_, a.err = s.finish(ctx, a.op)
+		}
+		return a.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // virtualMachine reports whether a root file system is a disk image (qcow2), not a tarball or

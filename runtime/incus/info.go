@@ -32,17 +32,3 @@ func (s *Server) Info(ctx context.Context) (Info, error) {
 		Config:        got.Config,
 	}, nil
 }
-
-// UpdateConfig puts keys over the daemon's own configuration; an empty value unsets one.
-func (s *Server) UpdateConfig(ctx context.Context, want map[string]string) error {
-	ctx, cancel := bounded(ctx, writeTimeout)
-	defer cancel()
-	c := s.client(ctx)
-	return s.explain(ctx, "update the daemon's configuration", again(ctx, func() error {
-		got, etag, err := c.GetServer()
-		if err != nil {
-			return err
-		}
-		return c.UpdateServer(api.ServerPut{Config: merged(got.Config, want)}, etag)
-	}))
-}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/lxc/incus/v6/shared/api"
@@ -63,19 +64,18 @@ func instanceFrom(i api.Instance) Instance {
 // instanceCache keeps the list of instances for a moment, so that all hosts of a play share one
 // request.
 type instanceCache struct {
-	lock chan struct{} // holds one token while somebody uses or fetches the list
-	list []Instance
-	at   time.Time
+	lock    chan struct{} // holds one token while somebody uses or fetches the list
+	list    []Instance
+	at      time.Time
+	dropped int64 // what drops was then
+
+	drops atomic.Int64 // how often the list was forgotten
 }
 
 const cacheAge = time.Second
 
-// drop forgets the list.
-func (c *instanceCache) drop() {
-	c.lock <- struct{}{}
-	c.at = time.Time{}
-	<-c.lock
-}
+// drop forgets the list, and one that is being fetched.
+func (c *instanceCache) drop() { c.drops.Add(1) }
 
 // Instances lists the project's instances in the order of their names. The list may be a second
 // old. It is the caller's, what is in it is shared: do not change it.
@@ -88,15 +88,15 @@ func (s *Server) Instances(ctx context.Context) ([]Instance, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if time.Since(cache.at) < cacheAge {
+		at, dropped := time.Now(), cache.drops.Load()
+		if at.Sub(cache.at) < cacheAge && cache.dropped == dropped {
 			return slices.Clone(cache.list), nil
 		}
-		at := time.Now()
 		got, err := s.client(ctx).GetInstances(api.InstanceTypeAny)
 		if err != nil {
 			return nil, err
 		}
-		cache.list, cache.at = sorted(got), at
+		cache.list, cache.at, cache.dropped = sorted(got), at, dropped
 		return slices.Clone(cache.list), nil
 	})
 }

@@ -77,22 +77,19 @@ func (s *Server) NetworkUp(ctx context.Context, name string) (bool, error) {
 }
 
 // RestartNetwork has the daemon set a network up anew, with its interface, firewall rules and DNS and DHCP
-// server. Incus has no such request, but does so when a key changes: this one is changed and changed back.
-// To be cut off between the two does no harm.
+// server. Incus has no such request, but does so when a key of its own changes: so dnsmasq's configuration gets a
+// comment, which is taken out again. To be cut off between the two leaves the comment, until the next restart.
 func (s *Server) RestartNetwork(ctx context.Context, name string) error {
-	const key = "ipv4.dhcp.expiry"
+	const key, comment = "raw.dnsmasq", "\n# pgrun restarts the network"
 	have, err := s.Network(ctx, name)
 	if err != nil {
 		return err
 	}
-	other := "1h" // dnsmasq's own default
-	if have.Config[key] == other {
-		other = "60m"
-	}
-	for _, value := range []string{other, have.Config[key]} {
-		if err := s.UpdateNetwork(ctx, name, Settings{Config: map[string]string{key: value}}); err != nil {
+	own := strings.TrimSuffix(have.Config[key], comment)
+	if have.Config[key] == own {
+		if err := s.UpdateNetwork(ctx, name, Settings{Config: map[string]string{key: own + comment}}); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.UpdateNetwork(context.WithoutCancel(ctx), name, Settings{Config: map[string]string{key: own}})
 }

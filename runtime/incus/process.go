@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -14,8 +16,10 @@ import (
 	"github.com/gorilla/websocket"
 	client "github.com/lxc/incus/v6/client"
 	"github.com/lxc/incus/v6/shared/api"
+	"github.com/lxc/incus/v6/shared/tcp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pgrun/pgrun/runtime/agent"
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
@@ -47,9 +51,22 @@ type process struct {
 	pumps       sync.WaitGroup
 }
 
-// closeGrace is how long a command may take to end by itself after the end of its input: the agent
-// ends its children meanwhile.
-const closeGrace = 500 * time.Millisecond
+const (
+	// closeGrace is how long a command may take to end by itself after the end of its input: the agent ends its
+	// children meanwhile. When it is killed before that, they go on.
+	closeGrace = agent.EndsWithin
+
+	// killGrace is how long ending the input may take, and how long the daemon may take to say that a command
+	// has been killed.
+	killGrace = 500 * time.Millisecond
+)
+
+// websocketBuffer has room for the largest frame of the agent's protocol, and those of the websocket's own header.
+// The client library's 4 KiB would make sixteen of one.
+const websocketBuffer = 64<<10 + 64
+
+// writeBuffers are shared by the websockets: most never write, or once.
+var writeBuffers sync.Pool
 
 // exec starts a command as root. Its arguments show in the daemon's operations and in process lists:
 // that is no place for secrets.
@@ -83,19 +100,24 @@ func (s *Server) exec(ctx context.Context, instance string, argv []string) (*pro
 func (p *process) request(ctx context.Context, argv []string) (client.Operation, error) {
 	s, instance := p.server, p.instance
 	op, _, err := s.client(ctx).RawOperation("POST", "/instances/"+url.PathEscape(instance)+"/exec",
-		api.InstanceExecPost{Command: argv, WaitForWS: true}, "")
+		execPost(argv), "")
 	if err != nil {
 		return nil, s.explain(ctx, "run a command on "+instance, s.instanceError(instance, err))
 	}
-	if err := p.attach(op); err != nil {
+	if err := p.attach(ctx, op); err != nil {
 		p.hangUp() // not all are attached: so the daemon has not started the command, and will not
 		return nil, s.explain(ctx, "attach to a command on "+instance, err)
 	}
 	return op, nil
 }
 
+// execPost is how every command is asked for.
+func execPost(argv []string) api.InstanceExecPost {
+	return api.InstanceExecPost{Command: argv, WaitForWS: true}
+}
+
 // attach connects the four websockets, all at once.
-func (p *process) attach(op client.Operation) error {
+func (p *process) attach(ctx context.Context, op client.Operation) error {
 	fds, _ := op.Get().Metadata["fds"].(map[string]any)
 	var g errgroup.Group
 	for fd, conn := range map[string]**websocket.Conn{
@@ -103,12 +125,65 @@ func (p *process) attach(op client.Operation) error {
 	} {
 		secret, _ := fds[fd].(string)
 		g.Go(func() (err error) {
-			*conn, err = op.GetWebsocket(secret)
+			*conn, err = p.server.websocket(ctx, "/operations/"+url.PathEscape(op.Get().ID)+"/websocket?secret="+url.QueryEscape(secret))
 			return err
 		})
 	}
 	return g.Wait()
 }
+
+// websocket connects to one. The client's own way knows no contexts, nor buffers.
+func (s *Server) websocket(ctx context.Context, path string) (*websocket.Conn, error) {
+	stop := func() bool { return true }
+	// The dialer's context would close nothing, and its deadline fail before ctx's cause can be told.
+	within := func(dial dialFunc) dialFunc {
+		if dial == nil {
+			return nil
+		}
+		return func(_ context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err == nil {
+				stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
+				if tcpConn, _ := tcp.ExtractConn(conn); tcpConn != nil {
+					_ = tcp.SetTimeouts(tcpConn, 0) // it notices later that the other end is gone
+				}
+			}
+			return conn, err
+		}
+	}
+	dialer := websocket.Dialer{
+		NetDialContext:    within(s.http.DialContext),
+		NetDialTLSContext: within(s.http.DialTLSContext),
+		TLSClientConfig:   s.http.TLSClientConfig,
+		Proxy:             s.http.Proxy,
+		ReadBufferSize:    websocketBuffer,
+		WriteBufferSize:   websocketBuffer,
+		WriteBufferPool:   &writeBuffers,
+	}
+	info, err := s.base.GetConnectionInfo()
+	if err != nil {
+		return nil, err
+	}
+	conn, response, err := dialer.Dial("ws"+strings.TrimPrefix(info.URL, "http")+"/1.0"+path, http.Header{"User-Agent": {"pgrun"}})
+	if response != nil {
+		defer response.Body.Close()
+		if said, _ := io.ReadAll(response.Body); err != nil { // the little that the dialer has kept
+			err = fmt.Errorf("%w (%s): %s", err, response.Status, said)
+		}
+	}
+	if !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil && conn != nil {
+		_ = conn.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // wait learns how the command ended. The daemon closes the data streams before it says so, but not
 // always when it goes away: hence hangUp.
@@ -184,9 +259,9 @@ func (p *process) Close() error {
 	if p.closing.Swap(true) {
 		return nil
 	}
-	// A writer may hang on a command that does not read.
-	_ = p.stdin.NetConn().SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-	if p.CloseWrite() == nil {
+	// A command that does not read may make this hang, and a writer before it.
+	hangs := time.AfterFunc(killGrace, p.kill)
+	if err := p.CloseWrite(); hangs.Stop() && err == nil {
 		select {
 		case <-p.done:
 		case <-time.After(closeGrace):
@@ -203,7 +278,7 @@ func (p *process) kill() {
 		_ = p.control.Close()
 		select {
 		case <-p.done:
-		case <-time.After(closeGrace):
+		case <-time.After(killGrace):
 		}
 		p.stopWaiting()
 		p.hangUp()

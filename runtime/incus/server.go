@@ -39,6 +39,12 @@ const (
 	createTimeout = 15 * time.Minute // an image may have to be downloaded and unpacked
 )
 
+// connectTimeout bounds connecting, whatever time the context has. A session waits longer for its agent: so that it is
+// told that no daemon answers.
+const connectTimeout = 20 * time.Second
+
+var errNoAnswer = fmt.Errorf("no answer within %v: the daemon is busy, or hangs, or a firewall is in between: try again, and see whether incus list answers", connectTimeout)
+
 // Remote says which daemon to connect to.
 type Remote struct {
 	// Name is one of the remotes of the incus command line. Empty or "local" is the daemon of this
@@ -54,6 +60,9 @@ type Remote struct {
 	// start the read-only agent.
 	ReadOnly bool
 }
+
+// String names the daemon for messages: "Incus (local)".
+func (r Remote) String() string { return fmt.Sprintf("Incus (%s)", cmp.Or(r.Name, "local")) }
 
 // Server is a connection to one project of one daemon. It is safe for concurrent use.
 type Server struct {
@@ -77,11 +86,13 @@ func Connect(ctx context.Context, r Remote) (*Server, error) {
 	s := &Server{name: cmp.Or(r.Name, "local"), readOnly: r.ReadOnly, agent: bin.For}
 	s.instances.lock = make(chan struct{}, 1)
 	err := s.connect(r.Project)
+	limited, cancel := context.WithTimeoutCause(ctx, connectTimeout, errNoAnswer)
+	defer cancel()
 	if err == nil {
-		err = s.hasProject(ctx)
+		err = s.hasProject(limited)
 	}
 	if err == nil {
-		_, err = s.Instances(ctx)
+		_, err = s.Instances(limited)
 	}
 	if err == nil {
 		return s, nil

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pgrun/pgrun/runtime/agent/bin"
 	"github.com/pgrun/pgrun/runtime/host"
@@ -85,4 +86,55 @@ func TestSession(t *testing.T) {
 	if !errors.Is(err, host.ErrAbsent) {
 		t.Errorf("after it was deleted: %v", err)
 	}
+}
+
+// TestAgentEnds ends real agents in several ways.
+func TestAgentEnds(t *testing.T) {
+	s := connectTest(t, Remote{})
+	useAgent(t, s)
+	ctx := t.Context()
+	name := testInstance(t, s, true)
+	watch := transport.NewSession(name, s.Transport(name), false)
+	defer watch.Close()
+
+	t.Run("by a signal, as at a shutdown", func(t *testing.T) {
+		session := transport.NewSession(name, s.Transport(name), false)
+		defer session.Close()
+		_, err := session.Run(ctx, host.Command{Argv: []string{"sh", "-c", "kill -TERM $PPID; exec sleep 100"}})
+		if u, ok := isUnreachable(err); !ok || u.NoDaemon || !strings.Contains(err.Error(), "its agent was ended: the instance is shutting down") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("closed, with a command that does not obey", func(t *testing.T) {
+		session := transport.NewSession(name, s.Transport(name), false)
+		go func() {
+			_, _ = session.Run(ctx, host.Command{Argv: []string{"sh", "-c", "trap '' TERM; sleep 4711 & touch /run/ready; wait"}})
+		}()
+		running := func(what string) bool {
+			out, err := watch.Run(ctx, host.Command{Argv: []string{"sh", "-c", what}})
+			return err == nil && out.RC == 0
+		}
+		until(t, "the command runs", func() bool { return running("test -e /run/ready && pgrep -f '^sleep 4711'") })
+		began := time.Now()
+		if err := session.Close(); err != nil {
+			t.Error(err)
+		}
+		if running("pgrep -f 'sleep 4711' | grep -vx $$") {
+			t.Errorf("the command runs on, %v after the session was closed", time.Since(began))
+		}
+		t.Logf("closing took %v", time.Since(began))
+	})
+	t.Run("looks take the distribution's programs", func(t *testing.T) {
+		mode := fs.FileMode(0o755)
+		if err := watch.WriteFile(ctx, "/usr/local/bin/uname", strings.NewReader("#!/bin/sh\necho another\n"), host.Attributes{Mode: &mode}); err != nil {
+			t.Fatal(err)
+		}
+		uname := host.Command{Argv: []string{"uname"}}
+		if out, err := watch.Look(ctx, uname); err != nil || out.Stdout != "Linux\n" {
+			t.Errorf("a look: %+v, %v", out, err)
+		}
+		if out, err := watch.Run(ctx, uname); err != nil || out.Stdout != "another\n" {
+			t.Errorf("a command: %+v, %v", out, err)
+		}
+	})
 }

@@ -14,6 +14,9 @@ import (
 // startTimeout bounds the start of an agent, a push included, where the context does not.
 const startTimeout = 30 * time.Second
 
+// explainTimeout bounds the look that may explain why an agent did not start.
+const explainTimeout = 2 * time.Second
+
 // Transport starts agents on an instance, which need not exist yet.
 func (s *Server) Transport(instance string) transport.Transport {
 	return instanceTransport{s, instance}
@@ -51,7 +54,12 @@ func (t instanceTransport) Open(ctx context.Context, readOnly bool) (io.ReadWrit
 	}
 	// The list may be a second old: what the instance is now says more than a command that failed.
 	s.instances.drop()
-	if _, now := s.running(context.WithoutCancel(ctx), t.instance); now != nil {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return nil, t.unreachable(err) // nobody waits for an explanation
+	}
+	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), explainTimeout)
+	defer cancelAfter()
+	if _, now := s.running(after, t.instance); now != nil && after.Err() == nil {
 		return nil, now
 	}
 	return nil, t.unreachable(err)

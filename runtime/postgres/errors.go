@@ -94,7 +94,19 @@ func ended(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && Code(err) == queryCanceled {
 		err = ctx.Err()
 	}
-	return Explain(err)
+	if err = Explain(err); context.Cause(ctx) == errLimit {
+		err = unwritten(err)
+	}
+	return err
+}
+
+// unwritten takes context.DeadlineExceeded out of an error that came of a limit of ours: it must not pass for a
+// deadline that the playbook wrote, which has an exit code of its own.
+func unwritten(err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &Error{err.Error(), errors.New(err.Error()), errors.Is(err, fs.ErrNotExist)}
 }
 
 // explain says why a connection was not made.

@@ -174,11 +174,15 @@ func connect(ctx context.Context, r host.Reader, t Target) (*pgx.Conn, error) {
 	config.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: cancelGrace}
 	}
-	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout*time.Duration(1+len(config.Fallbacks)))
+	limited, cancel := context.WithTimeout(ctx, config.ConnectTimeout*time.Duration(1+len(config.Fallbacks)))
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgx.ConnectConfig(limited, config)
 	if err != nil {
-		return nil, t.explain(config, err)
+		err = t.explain(config, err)
+		if ctx.Err() == nil || context.Cause(ctx) == errLimit {
+			err = unwritten(err)
+		}
+		return nil, err
 	}
 	return conn, nil
 }
@@ -272,8 +276,11 @@ func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, has := ctx.Deadline(); has {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, DefaultTimeout)
+	return context.WithTimeoutCause(ctx, DefaultTimeout, errLimit)
 }
+
+// errLimit is the cause of a context that ended by DefaultTimeout.
+var errLimit = errors.New("limit")
 
 // hangUp closes a connection, with a short time for its last message: ctx may have ended already.
 func hangUp(conn *pgx.Conn) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -208,6 +209,36 @@ func TestDeadline(t *testing.T) {
 		}
 	}
 	t.Error("the statement still runs on the server")
+}
+
+// silent is a host whose server takes connections, and says nothing.
+type silent struct{ host.Reader }
+
+func (silent) Dial(ctx context.Context, _, _, _ string) (net.Conn, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestLimitsThatNobodyWrote(t *testing.T) {
+	look := func(ctx context.Context) error {
+		return Read(ctx, silent{}, Target{}, func(pgx.Tx) error { return nil })
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if err := look(t.Context()); err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within 10s") {
+			t.Errorf("connecting: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := look(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the caller's own: %v", err)
+		}
+		limited, cancel := withDeadline(t.Context())
+		defer cancel()
+		<-limited.Done()
+		if err := ended(limited, fmt.Errorf("counting: %w", limited.Err())); err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "give timeout") {
+			t.Errorf("a statement: %v", err)
+		}
+	})
 }
 
 func TestLostConnection(t *testing.T) {

@@ -21,7 +21,7 @@ type Hosts struct {
 	readOnly bool
 
 	mu      sync.Mutex
-	servers map[incus.Remote]*server
+	servers map[incus.Remote]*connection
 	hosts   map[string]machine
 	pending map[string]bool
 
@@ -37,38 +37,49 @@ func New(readOnly bool) *Hosts {
 		over:     over,
 		end:      end,
 		readOnly: readOnly,
-		servers:  map[incus.Remote]*server{},
+		servers:  map[incus.Remote]*connection{},
 		hosts:    map[string]machine{},
 		pending:  map[string]bool{},
 	}
 }
 
-// server is a connection to an Incus daemon, made when it is first needed. One that failed is tried
-// again by the next call: a playbook may have started the daemon meanwhile.
-type server struct {
-	mu        sync.Mutex
-	connected *incus.Server
+// connection is one to an Incus daemon, or the attempt to make it, which is one for all hosts that wait for it.
+type connection struct {
+	ready  chan struct{} // closed when server or err is set
+	server *incus.Server
+	err    error
 }
 
+// failed reports whether another attempt is due: a playbook may have started the daemon meanwhile.
+func (c *connection) failed() bool {
+	select {
+	case <-c.ready:
+		return c.err != nil
+	default:
+		return false
+	}
+}
+
+// server returns the connection to a daemon, made when it is first needed. The attempt goes on when one of
+// those who wait for it gives up.
 func (h *Hosts) server(ctx context.Context, remote incus.Remote) (*incus.Server, error) {
 	h.mu.Lock()
-	s := h.servers[remote]
-	if s == nil {
-		s = &server{}
-		h.servers[remote] = s
+	c := h.servers[remote]
+	if c == nil || c.failed() {
+		c = &connection{ready: make(chan struct{})}
+		h.servers[remote] = c
+		go func() {
+			defer close(c.ready)
+			c.server, c.err = incus.Connect(h.over, remote)
+		}()
 	}
 	h.mu.Unlock()
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.connected == nil {
-		connected, err := incus.Connect(ctx, remote)
-		if err != nil {
-			return nil, err
-		}
-		s.connected = connected
+	select {
+	case <-c.ready:
+		return c.server, c.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connect to %s: %w", remote, context.Cause(ctx))
 	}
-	return s.connected, nil
 }
 
 // owned says which daemon a host belongs to, for the builtins that act on the instance itself.
@@ -179,7 +190,7 @@ func (h *Hosts) SetPending(on *inventory.Host) {
 func (h *Hosts) Close() {
 	h.end()
 	h.mu.Lock()
-	machines, servers := slices.Collect(maps.Values(h.hosts)), slices.Collect(maps.Values(h.servers))
+	machines, connections := slices.Collect(maps.Values(h.hosts)), slices.Collect(maps.Values(h.servers))
 	h.mu.Unlock()
 
 	h.warming.Wait()
@@ -188,15 +199,10 @@ func (h *Hosts) Close() {
 		closing.Go(func() { _ = m.Close() }) // the agent ends with its input, at the latest
 	}
 	closing.Wait()
-	for _, s := range servers {
-		s.close()
-	}
-}
-
-func (s *server) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.connected != nil {
-		s.connected.Close()
+	for _, c := range connections {
+		<-c.ready // an attempt ends with the run
+		if c.server != nil {
+			c.server.Close()
+		}
 	}
 }

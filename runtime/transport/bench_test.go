@@ -61,7 +61,7 @@ func BenchmarkWrite100MB(b *testing.B) {
 	}
 }
 
-// BenchmarkRunTrue is BenchmarkLookTrue with the journal's two writes.
+// BenchmarkRunTrue is BenchmarkLookTrue without the table of looks.
 func BenchmarkRunTrue(b *testing.B) {
 	s := localSession(b)
 	for b.Loop() {

@@ -11,6 +11,8 @@ const keepLimit = 250 * time.Millisecond
 
 // kept is what looks at a machine have opened and may open again: see host.Keeper.
 type kept struct {
+	limit time.Duration
+
 	mu   sync.Mutex
 	open map[any][]*keptOne
 }
@@ -27,7 +29,7 @@ func (k *kept) put(key any, c io.Closer) {
 		k.open = map[any][]*keptOne{}
 	}
 	one := &keptOne{Closer: c}
-	one.expiry = time.AfterFunc(keepLimit, func() {
+	one.expiry = time.AfterFunc(k.limit, func() {
 		if k.remove(key, one) {
 			_ = one.Close()
 		}

@@ -12,8 +12,11 @@ import (
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
-// connectLimit is how long starting an agent may take.
-const connectLimit = 30 * time.Second
+// connectLimit is how long starting an agent may take, and closeLimit how long to end when it was cancelled.
+const (
+	connectLimit = 30 * time.Second
+	closeLimit   = 5 * time.Second
+)
 
 // Of a link with calls open: how often the agent is asked for a sign of life, and how long it may keep
 // silent before the link is taken for dead. A frozen container is noticed after their sum.
@@ -47,13 +50,13 @@ type connection struct {
 	err    error
 	cancel context.CancelFunc // ends the attempt
 
-	factsMu sync.Mutex
-	facts   *host.Facts
+	factsTurn chan struct{} // holds one token while somebody reads or asks for them
+	facts     *host.Facts
 }
 
 func newLink(name string, t Transport, readOnly bool) *link {
 	return &link{name: name, transport: t, readOnly: readOnly,
-		pingEvery: pingEvery, pingLimit: pingLimit, connectLimit: connectLimit}
+		pingEvery: pingEvery, pingLimit: pingLimit, connectLimit: connectLimit, kept: kept{limit: keepLimit}}
 }
 
 // client returns the agent's client, connected. Concurrent callers share one attempt, which goes on
@@ -70,7 +73,7 @@ func (l *link) connection(ctx context.Context) (*connection, error) {
 	l.mu.Lock()
 	c := l.current
 	if c == nil || c.over() {
-		c = &connection{ready: make(chan struct{})}
+		c = &connection{ready: make(chan struct{}), factsTurn: make(chan struct{}, 1)}
 		var attempt context.Context
 		attempt, c.cancel = context.WithTimeout(context.WithoutCancel(ctx), l.connectLimit)
 		l.current = c
@@ -170,7 +173,11 @@ func (l *link) close() error {
 		return nil
 	}
 	c.cancel()
-	<-c.ready
+	select {
+	case <-c.ready:
+	case <-time.After(closeLimit):
+		return fmt.Errorf("%s: the start of its agent does not end", l.name) // should it end, NewClient closes the stream
+	}
 	if c.client == nil {
 		return nil
 	}
@@ -185,8 +192,12 @@ func (l *link) readFacts(ctx context.Context, client *agent.Client) (host.Facts,
 	if c == nil {
 		return client.Facts(ctx)
 	}
-	c.factsMu.Lock()
-	defer c.factsMu.Unlock()
+	select {
+	case c.factsTurn <- struct{}{}:
+		defer func() { <-c.factsTurn }()
+	case <-ctx.Done():
+		return host.Facts{}, ctx.Err()
+	}
 	if c.facts == nil || c.client != client {
 		f, err := client.Facts(ctx)
 		if err != nil || c.client != client {
@@ -259,7 +270,11 @@ func (l *link) explain(ctx context.Context, w what, err error, doubt string) err
 	case err == nil:
 		return nil
 	case errors.Is(err, agent.ErrLost):
-		return &host.Unreachable{Host: l.name, Err: fmt.Errorf("%s: %w%s", w, err, doubt)}
+		lost := &host.Unreachable{Host: l.name, Err: fmt.Errorf("%s: %w%s", w, err, doubt)}
+		if why, ok := errors.AsType[*host.Unreachable](err); ok { // the transport knows
+			lost.NoDaemon, lost.Down = why.NoDaemon, why.Down
+		}
+		return lost
 	case context.Cause(ctx) == errLimit && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: not done within %s, which is the limit where the playbook sets none", w, w.limit)
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):

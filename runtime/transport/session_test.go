@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pgrun/pgrun/runtime/agent"
@@ -306,7 +307,9 @@ func TestAgentThatDoesNotStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := NewSession("box", c.open, true)
-			s.link.connectLimit = 50 * time.Millisecond
+			if name == "silent" || name == "stuck" {
+				s.link.connectLimit = 50 * time.Millisecond
+			}
 			defer s.Close()
 			_, err := s.Stat(t.Context(), "/")
 			if err == nil || !c.check(err) {
@@ -336,6 +339,69 @@ func TestWaitingForAnAgentEndsWithTheContext(t *testing.T) {
 	if opened.Load() != 1 {
 		t.Errorf("%d attempts", opened.Load())
 	}
+}
+
+// ending is an agent's stream that ends with an error of the transport's, once it is cut.
+type ending struct {
+	io.ReadWriteCloser
+	cut chan struct{}
+	err error
+}
+
+func (e ending) Read(p []byte) (int, error) {
+	n, err := e.ReadWriteCloser.Read(p)
+	if err != nil {
+		<-e.cut
+		return n, e.err
+	}
+	return n, nil
+}
+
+// What the transport knows of a link that broke decides the exit code.
+func TestLostLinkSaysWhatTheTransportKnows(t *testing.T) {
+	for name, why := range map[string]*host.Unreachable{
+		"no daemon": {Host: "Incus", Err: errors.New("it went away"), NoDaemon: true},
+		"down":      {Host: "box", Err: errors.New("it is Stopped"), Down: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cut := make(chan struct{})
+			s := newSession(t, opener(func(ctx context.Context, readOnly bool) (io.ReadWriteCloser, error) {
+				stream, err := (&processes{}).Open(ctx, readOnly)
+				return ending{stream, cut, why}, err
+			}))
+			failed := make(chan error, 1)
+			go func() {
+				_, err := s.Run(t.Context(), host.Command{Argv: []string{"sh", "-c", "kill -9 $PPID; sleep 100"}})
+				failed <- err
+			}()
+			close(cut)
+			err := <-failed
+			u, ok := errors.AsType[*host.Unreachable](err)
+			if !ok || u.Host != "box" || u.NoDaemon != why.NoDaemon || u.Down != why.Down || !errors.Is(err, agent.ErrLost) {
+				t.Errorf("%+v, %v", u, err)
+			}
+		})
+	}
+}
+
+func TestCloseWhileATransportHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		s := NewSession("box", opener(func(context.Context, bool) (io.ReadWriteCloser, error) {
+			<-hang
+			return nil, errors.New("too late")
+		}), false)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Connect(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		began := time.Now()
+		if err := s.Close(); err == nil || time.Since(began) != closeLimit {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		close(hang)
+	})
 }
 
 func TestDeadlines(t *testing.T) {
@@ -374,6 +440,31 @@ func TestFactsAreReadOnceALink(t *testing.T) {
 	<-c.client.Done()
 	if f, err := s.Facts(t.Context()); err != nil || f.Hostname != first.Hostname {
 		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+func TestFactsEndWithTheContext(t *testing.T) {
+	p := &processes{}
+	s := newSession(t, p)
+	if err := s.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.freeze(t)
+	defer p.signal(syscall.SIGKILL)
+	first, cancelFirst := context.WithCancel(t.Context())
+	defer cancelFirst()
+	go func() { _, _ = s.Facts(first) }()
+	c, err := s.link.connection(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(c.factsTurn) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := s.Facts(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
 	}
 }
 
