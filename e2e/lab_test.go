@@ -240,16 +240,22 @@ type process struct {
 
 func (l *lab) start(c *exec.Cmd) *process {
 	l.t.Helper()
-	p := &process{t: l.t, cmd: c, done: make(chan struct{})}
+	return l.startFor(l.t, c)
+}
+
+// startFor is start for a subtest.
+func (l *lab) startFor(t *testing.T, c *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: c, done: make(chan struct{})}
 	c.Stdout, c.Stderr = p, p
 	if err := c.Start(); err != nil {
-		l.t.Fatal(err)
+		t.Fatal(err)
 	}
 	go func() {
 		_ = c.Wait() // the exit code says all
 		close(p.done)
 	}()
-	l.t.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = c.Process.Kill()
 		<-p.done
 	})

@@ -7,7 +7,7 @@ import (
 )
 
 // keepLimit is how long something is kept that nobody takes.
-const keepLimit = 250 * time.Millisecond
+const keepLimit = time.Second
 
 // kept is what looks at a machine have opened and may open again: see host.Keeper.
 type kept struct {

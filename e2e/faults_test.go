@@ -1,0 +1,193 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What faults happen to, and what stands beside it.
+const (
+	victim = "pgrun-e2e-fault"
+	beside = "pgrun-e2e-beside"
+)
+
+// faultLimit is within which every run has to end, whatever happens to its host.
+const faultLimit = 90 * time.Second
+
+// faults are what can happen to a machine while pgrun works on it. undo makes it whole again as an operator would;
+// what it leaves undone, the next run of the playbook has to do.
+var faults = []struct {
+	name         string
+	happen, undo func(t *testing.T, l *lab)
+}{
+	{"stopped by force", func(t *testing.T, l *lab) { must(t, l.incus.Stop(t.Context(), victim, true)) }, nil},
+	{"shut down", func(t *testing.T, l *lab) { must(t, l.incus.Stop(t.Context(), victim, false)) }, nil},
+	{"restarted", func(t *testing.T, l *lab) { must(t, l.incus.Restart(t.Context(), victim, true)) }, nil},
+	{"frozen", func(t *testing.T, l *lab) { must(t, l.incus.Freeze(t.Context(), victim)) }, nil},
+	{"deleted", func(t *testing.T, l *lab) { must(t, l.incus.DeleteInstance(t.Context(), victim, true)) }, nil},
+	{"its agent killed", inVictim("pkill -9 -f '^/run/pgrun/agent-'"), nil},
+	{"/run/pgrun wiped", inVictim("rm -rf /run/pgrun"), nil},
+	{"all processes killed but init", inVictim("kill -9 -1"), nil},
+	{"disk full", inVictim("mount -t tmpfs -o size=64k full /srv/data"), inVictim("umount -l /srv/data")},
+	{"read-only file system", inVictim("mount -t tmpfs -o ro readonly /srv/data"), inVictim("umount -l /srv/data")},
+	{"out of memory", func(t *testing.T, l *lab) {
+		l.incusCLI(t, "config", "set", victim, "limits.memory=96MiB")
+		inVictim("tail /dev/zero; true")(t, l)
+	}, func(t *testing.T, l *lab) { l.incusCLI(t, "config", "unset", victim, "limits.memory") }},
+	{"the Incus daemon killed and started", func(t *testing.T, l *lab) { restartDaemon(t) }, nil},
+}
+
+// kinds are the calls of testdata/faults.star.
+var kinds = []string{"look", "command", "write", "copy", "wait", "service"}
+
+// TestFaults has each fault happen in the midst of each kind of call. Every run ends in time, in success or with an error
+// that names the host; the host beside it goes on to the end; and the next run, once the fault is undone, succeeds.
+// With PGRUN_FAULTS=FILE it is all of them, and FILE gets the table of what happened; else it is a few.
+func TestFaults(t *testing.T) {
+	l := newLab(t)
+	if _, err := os.Stat("/run/pgrun/processes/incusd"); errors.Is(err, fs.ErrNotExist) {
+		t.Log("systemd runs the daemon here: it is restarted through systemd")
+	}
+	playbook := faultPlaybook(t)
+	remove := func() {
+		for _, name := range []string{victim, beside} {
+			// Not the test's own context, which has ended in a clean-up.
+			if err := l.incus.DeleteInstance(context.Background(), name, true); err != nil && !strings.Contains(err.Error(), "does not exist") {
+				t.Error(err)
+			}
+		}
+	}
+	remove()
+	t.Cleanup(remove)
+
+	everything := os.Getenv("PGRUN_FAULTS")
+	var table strings.Builder
+	fmt.Fprintf(&table, "| fault | %s |\n|%s\n", strings.Join(kinds, " | "), strings.Repeat(" --- |", len(kinds)+1))
+	for i, fault := range faults {
+		fmt.Fprintf(&table, "| %s |", fault.name)
+		for j, kind := range kinds {
+			if everything == "" && (i+j)%len(kinds) != 0 { // each fault once or twice, and each kind
+				continue
+			}
+			t.Run(fault.name+"/"+kind, func(t *testing.T) {
+				happened := meetFault(t, l, playbook, kind, fault.happen)
+				fmt.Fprintf(&table, " %s |", happened)
+				if fault.undo != nil {
+					fault.undo(t, l)
+				}
+				again := run(command(playbook, "-e", "kind=look"))
+				again.check(t, 0, "went on")
+			})
+		}
+		table.WriteString("\n")
+	}
+	if everything != "" {
+		must(t, os.WriteFile(everything, []byte(table.String()), 0o644))
+	}
+}
+
+// faultPlaybook is the playbook in a folder of its own, beside a large file to copy.
+func faultPlaybook(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"faults.star", "faults_hosts.star"} {
+		script, err := os.ReadFile(testdata(name))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, name), script, 0o644))
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "large"), bytes.Repeat([]byte("0123456789abcde\n"), 16<<20), 0o644))
+	return filepath.Join(dir, "faults.star")
+}
+
+// meetFault starts a call, has the fault happen, and says what became of the call.
+func meetFault(t *testing.T, l *lab, playbook, kind string, happen func(*testing.T, *lab)) string {
+	t.Helper()
+	run(command(playbook, "-e", "kind=look")).check(t, 0)
+	inVictim("rm -rf /srv/data/*; systemctl stop slow; true")(t, l)
+	p := l.startFor(t, command(playbook, "-e", "kind="+kind))
+	p.until(victim + ": calling")
+	time.Sleep(200 * time.Millisecond) // the call is under way: nothing else tells
+	began := time.Now()
+	happen(t, l)
+	select {
+	case <-p.done:
+	case <-time.After(faultLimit):
+		t.Fatalf("has not ended %s after the fault:\n%s", faultLimit, p.printed())
+	}
+	took := time.Since(began).Round(100 * time.Millisecond)
+	r := p.wait()
+	if !strings.Contains(r.out, beside+": went on") && !(kind == "wait" && strings.Contains(r.out, "failed: ["+beside+"]")) {
+		t.Errorf("the host beside it did not go on:\n%s", r.out)
+	}
+	if strings.Contains(r.out, "internal error") || strings.Contains(r.out, "goroutine ") {
+		t.Errorf("an internal error:\n%s", r.out)
+	}
+	if strings.Contains(r.out, victim+": went on") {
+		return fmt.Sprintf("went on, %s", took)
+	}
+	_, why, found := strings.Cut(r.out, victim+": made the call\n")
+	if !found {
+		_, why, _ = strings.Cut(r.out, "["+victim+"]")
+	}
+	for line := range strings.Lines(why) {
+		if line = strings.TrimSpace(line); strings.Contains(line, victim+": ") || strings.Contains(line, victim+" cannot be reached") {
+			return fmt.Sprintf("exit code %d after %s: %s", r.code, took, strings.ReplaceAll(line, "|", "\\|"))
+		}
+	}
+	t.Errorf("exit code %d, and no error that names %s:\n%s", r.code, victim, r.out)
+	return fmt.Sprintf("exit code %d after %s", r.code, took)
+}
+
+// inVictim runs a line in the container, not through pgrun's agent.
+func inVictim(line string) func(t *testing.T, l *lab) {
+	return func(t *testing.T, l *lab) {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), "incus", "exec", victim, "--", "sh", "-c", line).CombinedOutput()
+		var exit *exec.ExitError
+		if err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 128) { // the fault may take the line with it
+			t.Fatalf("incus exec %s: %v: %s", line, err, out)
+		}
+	}
+}
+
+func (l *lab) incusCLI(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), "incus", args...).CombinedOutput(); err != nil {
+		t.Fatalf("incus %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+}
+
+// restartDaemon kills the daemon and has it started again, while containers go on.
+func restartDaemon(t *testing.T) {
+	t.Helper()
+	note, err := os.ReadFile("/run/pgrun/processes/incusd")
+	if errors.Is(err, fs.ErrNotExist) {
+		out, err := exec.CommandContext(t.Context(), "systemctl", "restart", "incus.service").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return
+	}
+	must(t, err)
+	pid, _, _ := strings.Cut(string(note), " ")
+	if out, err := exec.CommandContext(t.Context(), "kill", "-9", pid).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	run(command("lab.star")).check(t, 0)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
