@@ -61,8 +61,18 @@ docs: build ## Write the reference of the builtins, docs/builtins.md, from their
 	bin/pgrun docs > docs/builtins.md
 
 .PHONY: bench
-bench: ## Run the benchmarks.
+bench: build ## Measure pgrun beside shell scripts, Ansible and the incus command, in the lab. As root.
+	go run ./bench
+
+.PHONY: gobench
+gobench: ## Run the Go benchmarks of the hot paths.
 	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: faults
+faults: build ## Have each fault happen in the midst of each kind of call, and print what came of it. As root.
+	mkdir -p dist
+	PGRUN_E2E=1 PGRUN_FAULTS=$(CURDIR)/dist/faults.md go test -count=1 -timeout 60m -v -run TestFaults ./e2e
+	@cat dist/faults.md
 
 .PHONY: lab
 lab: build ## Bring up Incus, the lab and in it a PostgreSQL formation, and test its failover. As root.
