@@ -216,7 +216,7 @@ func TestCannotStart(t *testing.T) {
 		"address":   {`"127.0.0.1"`, `"192.0.2.1"`, "no answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			script := strings.Replace(f.call("fail(\"called\")", `, timeout = "3s"`), c.old, c.new, 1)
+			script := strings.Replace(f.call("fail(\"called\")", `, timeout = "6s"`), c.old, c.new, 1)
 			err := f.Fails(script, "probe.writes: starting to write", c.want)
 			if strings.Contains(err.Error(), password) || strings.Contains(err.Error(), "wrong-password") {
 				t.Errorf("the error tells the password: %v", err)

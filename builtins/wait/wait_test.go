@@ -71,7 +71,7 @@ if took.milliseconds < 50: fail(took)`, port))
 	}
 
 	b.Fails(`wait.port(h, 0)`, "port 0 is none")
-	b.Fails(`wait.port(h, 80, state = "up")`, `state is "up": want open or closed`)
+	b.Fails(`wait.port(h, 80, state = "up")`, `for parameter "state": "up" is none of its values: open, closed`)
 	b.Fails(`wait.port(h, 80, address = "")`, "address is empty")
 	b.Fails(`wait.port(h, 80, every = "0s")`, "every is 0")
 	b.Fails(`wait.port(h, 80, timeout = 3)`, `"timeout": got int, want a duration`)
@@ -89,7 +89,7 @@ func TestFile(t *testing.T) {
 	tooLate(t, b, script(`contains = "ready: yes", `+late), `containing "ready: yes"`, "its 10 bytes do not contain it")
 	tooLate(t, b, script(`state = "absent", `+late), "it is still there")
 	b.Fails(`wait.file(h, "x")`, `path "x" is not absolute`)
-	b.Fails(script(`state = "gone"`), `state is "gone"`)
+	b.Fails(script(`state = "gone"`), `for parameter "state": "gone" is none of its values: present, absent`)
 	b.Fails(script(`state = "absent", contains = "x"`), "contains is for")
 }
 
