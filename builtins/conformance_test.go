@@ -67,15 +67,29 @@ func TestConformance(t *testing.T) {
 	for name, file := range files {
 		t.Errorf("%s is for %s, which is no acting builtin", file, name)
 	}
-	c := container.New(t, *containerName)
+	// A formation takes its time to settle, and little else: others do not wait for it.
+	formations := func(name string) bool { return strings.HasPrefix(name, "pg_autoctl.") }
+	others := func(name string) bool { return !formations(name) }
+	t.Run("formations", func(t *testing.T) {
+		t.Parallel()
+		judgeAll(t, *containerName+"-pg", slices.DeleteFunc(slices.Clone(names), others), cases)
+	})
+	t.Run("others", func(t *testing.T) {
+		t.Parallel()
+		judgeAll(t, *containerName, slices.DeleteFunc(slices.Clone(names), formations), cases)
+	})
+}
+
+// judgeAll judges builtins one after the other, on a container of their own.
+func judgeAll(t *testing.T, containerName string, names []string, cases map[string]conformance) {
+	c := container.New(t, containerName)
 	local := container.Local(t)
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			x := cases[name]
-			prints := fingerprints{incusState(t), machineState(t, c.Machine, x.volatile)}
-			m := c.Machine
+			m, print := c.Machine, machineState(t, c.Machine, x.volatile)
 			if x.local {
-				m, prints = local, prints[:1] // others work on this machine, too
+				m, print = local, incusState(t) // others work on this machine, too
 			}
 			var mask *secret.Mask
 			b := builtintest.New(t, watched(m, func(c host.Command) {
@@ -84,7 +98,7 @@ func TestConformance(t *testing.T) {
 				}
 			}), builtins.Modules()...)
 			mask, b.Dir = b.Mask, filepath.Dir(x.file)
-			x.judge(b, prints, t.Errorf)
+			x.judge(b, print, t.Errorf)
 		})
 	}
 }
@@ -191,7 +205,7 @@ func parseConformance(t *testing.T, file string) conformance {
 }
 
 // judge is what every acting builtin must pass. It says what is wrong by errorf.
-func (x conformance) judge(b *builtintest.Bench, prints fingerprints, errorf func(format string, args ...any)) {
+func (x conformance) judge(b *builtintest.Bench, print fingerprint, errorf func(format string, args ...any)) {
 	try := func(script string, check bool) (*builtintest.Result, bool) {
 		r, err := b.Try(script, check)
 		if err != nil {
@@ -209,7 +223,7 @@ func (x conformance) judge(b *builtintest.Bench, prints fingerprints, errorf fun
 	}
 	defer try(x.cleanup, false)
 
-	before := prints.take()
+	before := print()
 	dry, ok := try(x.apply, true)
 	if !ok {
 		return
@@ -222,7 +236,7 @@ func (x conformance) judge(b *builtintest.Bench, prints fingerprints, errorf fun
 			errorf("%s: %s would change something and does not say what", e.Position, e.Builtin)
 		}
 	}
-	if touched := difference(before, prints.take()); len(touched) > 0 {
+	if touched := difference(before, print()); len(touched) > 0 {
 		errorf("a dry run touched the machine:\n%s", strings.Join(touched[:min(20, len(touched))], "\n"))
 	}
 

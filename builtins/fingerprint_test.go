@@ -16,16 +16,8 @@ import (
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
-// fingerprints tell whether a dry run changed anything. Each returns a line for everything that it knows of.
-type fingerprints []func() []string
-
-func (f fingerprints) take() []string {
-	var lines []string
-	for _, list := range f {
-		lines = append(lines, list()...)
-	}
-	return lines
-}
+// fingerprint tells whether a dry run changed anything: it returns a line for everything that it knows of.
+type fingerprint func() []string
 
 // difference lists the lines that only one of both has.
 func difference(before, after []string) []string {
@@ -51,13 +43,14 @@ func difference(before, after []string) []string {
 var restless = []string{
 	"/dev", "/proc", "/run", "/sys", // file systems of the kernel's
 	"/tmp/systemd-private-*", "/var/tmp/systemd-private-*", // of services that start
+	"/var/log/postgresql/*", // a server's, which writes of its checkpoints
 	"/var/log/journal*", "/var/log/wtmp*", "/var/log/btmp", "/var/log/lastlog",
 	"/var/lib/systemd/*",                                                                              // clock, timers' stamps, random seed
 	"/var/lib/postgresql/*/base*", "/var/lib/postgresql/*/global*", "/var/lib/postgresql/*/pg_[!hi]*", // a server's, but for its configuration
 }
 
 // machineState lists every file of a machine's disks, but for the volatile ones.
-func machineState(t *testing.T, m builtintest.Machine, volatile []string) func() []string {
+func machineState(t *testing.T, m builtintest.Machine, volatile []string) fingerprint {
 	const file = "/run/pgrun-fingerprint" // in memory, where find does not go
 	var prune strings.Builder
 	for _, path := range append(slices.Clone(restless), volatile...) {
@@ -73,7 +66,9 @@ func machineState(t *testing.T, m builtintest.Machine, volatile []string) func()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.Split(strings.TrimSpace(string(list)), "\n")
+		return slices.DeleteFunc(strings.Split(strings.TrimSpace(string(list)), "\n"), func(line string) bool {
+			return strings.HasPrefix(line, "/tmp d ") || strings.HasPrefix(line, "/var/tmp d ") // of services that start or end
+		})
 	}
 }
 
@@ -86,7 +81,7 @@ func watches(name string) bool {
 
 // incusState lists what this machine's Incus has. It asks the daemon itself, so as not to trust the package
 // that is under test.
-func incusState(t *testing.T) func() []string { return func() []string { return askIncusForAll(t) } }
+func incusState(t *testing.T) fingerprint { return func() []string { return askIncusForAll(t) } }
 
 func askIncusForAll(t *testing.T) []string {
 	t.Helper()

@@ -53,8 +53,9 @@ type server struct {
 	attempting chan struct{}
 	attempts   sync.WaitGroup
 
-	mu   sync.Mutex
-	last error // of the latest attempt
+	mu       sync.Mutex
+	last     error // of the latest attempt
+	answered error // the latest that the server itself gave
 }
 
 func newCluster(p writesParams) (cluster, error) {
@@ -162,6 +163,9 @@ func (c cluster) problems() error {
 	for i, s := range c {
 		s.mu.Lock()
 		words[i] = s.name + ": " + said(s.last)
+		if s.answered != nil && s.answered != s.last {
+			words[i] += " at last, before: " + said(s.answered)
+		}
 		s.mu.Unlock()
 	}
 	return fmt.Errorf("no server takes writes (%s)", strings.Join(words, "; "))
@@ -212,6 +216,9 @@ func (s *server) connect(ctx context.Context) (*connection, error) {
 		if ctx.Err() == nil {
 			s.mu.Lock()
 			s.last = err
+			if answer := (*pgconn.PgError)(nil); errors.As(err, &answer) {
+				s.answered = err
+			}
 			s.mu.Unlock()
 		}
 		return nil, err
