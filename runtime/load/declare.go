@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"go.starlark.net/starlark"
+	"go.starlark.net/starlarkstruct"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/inventory"
@@ -18,7 +19,7 @@ import (
 // what an inventory does, and what both have.
 func Declarations() (playbook, inventory builtin.Module, both []builtin.Module) {
 	l := &loader{}
-	return l.playbookModule(), l.inventoryModule(), l.bothModules()
+	return l.playbookModule(), l.inventoryModule(), append(l.bothModules(), l.hostsModule())
 }
 
 // declarations returns what a file of that role can declare with.
@@ -26,7 +27,7 @@ func (l *loader) declarations(as role) []builtin.Module {
 	if as == asInventory {
 		return append(l.bothModules(), l.inventoryModule())
 	}
-	return append(l.bothModules(), l.playbookModule())
+	return append(l.bothModules(), l.playbookModule(), l.hostsModule())
 }
 
 // bothModules are what playbooks and inventories can read alike.
@@ -58,6 +59,11 @@ func (l *loader) playbookModule() builtin.Module {
 				Doc:      "Does some tasks on some hosts. Plays run one after the other; within a play each host runs its tasks in order, without waiting for the others. Only the playbook itself declares plays, not a file that it loads.",
 				Defaults: playParams{OnFailure: "stop"},
 				Call:     l.declarePlay,
+			},
+			&builtin.Control[inventoryParams]{
+				Name: "inventory", AtLoad: true, Positional: 1,
+				Doc:  "Names the playbook's inventory, which -i replaces. Stands before the first param: an inventory sets params.",
+				Call: l.declareInventory,
 			},
 			&builtin.Control[taskParams]{
 				Name: "task", AtLoad: true, Positional: 1,
@@ -104,7 +110,7 @@ func (l *loader) declarePlay(c *builtin.Call, p playParams) (starlark.Value, err
 		return nil, fmt.Errorf("%s: for parameter \"tasks\": the play %q has none", c.Name, p.Name)
 	}
 	l.late = append(l.late, func() (err error) {
-		if play.Hosts, err = l.inventory.inventory.Match(play.Pattern); err != nil {
+		if play.Hosts, err = l.playbook.Inventory.Match(play.Pattern); err != nil {
 			err = fmt.Errorf("%s: play %q: %w", play.Position, play.Name, err)
 		}
 		return err
@@ -134,88 +140,109 @@ func onlyIn(c *builtin.Call, as role, where string) error {
 	return nil
 }
 
-// inventoryValue is the name inventory in a playbook: called, it names the inventory's file;
-// afterwards it gives hosts.
+type inventoryParams struct {
+	Path string `star:"path,required" doc:"The inventory's file, a Starlark file, from the playbook's directory."`
+}
+
+type oneHostParams struct {
+	Name string `star:"name,required" doc:"The host's name."`
+}
+
+type hostsParams struct {
+	Pattern string `star:"pattern" doc:"Groups and names, as in Ansible: \"web:!web-1\"."`
+}
+
+// hostsModule is what a playbook asks of its inventory.
+func (l *loader) hostsModule() builtin.Module {
+	return builtin.Module{
+		Name: "inventory",
+		Doc:  "The hosts of the inventory that the playbook names. inventory.path is its file, as errors show it.",
+		Builtins: []builtin.Builtin{
+			&builtin.Control[oneHostParams]{
+				Name: "host", AtLoad: true, Positional: 1,
+				Doc:  "Returns the host of that name. It has the attributes name, transport, instance, groups and vars.",
+				Call: l.inventoryHost,
+			},
+			&builtin.Control[hostsParams]{
+				Name: "hosts", AtLoad: true, Positional: 1,
+				Doc:      "Returns the list of the hosts that a pattern matches, in the inventory's order.",
+				Defaults: hostsParams{Pattern: inventory.All},
+				Call:     l.inventoryHosts,
+			},
+		},
+	}
+}
+
+// inventoryValue is the name inventory in a playbook: called, it names the inventory's file; behind a dot it
+// is the module.
 type inventoryValue struct {
-	loader    *loader
-	inventory *inventory.Inventory
+	*starlark.Builtin // names the file
+	module            *starlarkstruct.Module
+	loader            *loader
 }
 
 var (
-	_ starlark.Callable = (*inventoryValue)(nil)
-	_ starlark.HasAttrs = (*inventoryValue)(nil)
+	_ starlark.Callable = inventoryValue{}
+	_ starlark.HasAttrs = inventoryValue{}
 )
 
-func (v *inventoryValue) String() string        { return "<inventory>" }
-func (v *inventoryValue) Name() string          { return "inventory" }
-func (v *inventoryValue) Type() string          { return "inventory" }
-func (v *inventoryValue) Freeze()               {}
-func (v *inventoryValue) Truth() starlark.Bool  { return true }
-func (v *inventoryValue) Hash() (uint32, error) { return 0, errors.New("unhashable: inventory") }
-func (v *inventoryValue) AttrNames() []string   { return []string{"host", "hosts", "path"} }
+func (v inventoryValue) AttrNames() []string { return append(v.module.AttrNames(), "path") }
 
-// CallInternal reads the inventory that the playbook names, or the one that -i put in its place.
-func (v *inventoryValue) CallInternal(thread *starlark.Thread, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var path string
-	if err := starlark.UnpackArgs("inventory", args, kwargs, "path", &path); err != nil {
+func (v inventoryValue) Attr(name string) (starlark.Value, error) {
+	if name != "path" {
+		return v.module.Attr(name)
+	}
+	named, err := v.loader.named("inventory.path")
+	if err != nil {
 		return nil, err
 	}
-	if as, _ := thread.Local(roleKey).(role); as != asPlaybook {
-		return nil, fmt.Errorf("inventory: belongs at a playbook's top level only")
+	return starlark.String(named.Path), nil
+}
+
+// named is the inventory that the playbook names, for a builtin that asks it something.
+func (l *loader) named(asking string) (*inventory.Inventory, error) {
+	if l.playbook.Inventory == nil {
+		return nil, fmt.Errorf("%s: no inventory is named yet: write inventory(\"hosts.star\") at the playbook's top", asking)
 	}
-	if v.inventory != nil {
+	return l.playbook.Inventory, nil
+}
+
+// declareInventory reads the inventory that the playbook names, or the one that -i put in its place.
+func (l *loader) declareInventory(c *builtin.Call, p inventoryParams) (starlark.Value, error) {
+	if err := onlyIn(c, asPlaybook, "a playbook's top level"); err != nil {
+		return nil, err
+	}
+	if l.playbook.Inventory != nil {
 		return nil, fmt.Errorf("inventory: the playbook names two inventories")
 	}
-	if len(v.loader.playbook.Params) > 0 {
+	if len(l.playbook.Params) > 0 {
 		return nil, fmt.Errorf("inventory: stands before the first param: an inventory sets params")
 	}
-	inv, err := v.loader.readInventory(thread, path)
+	var err error
+	l.playbook.Inventory, err = l.readInventory(c.Thread, p.Path)
+	return starlark.None, err
+}
+
+func (l *loader) inventoryHost(c *builtin.Call, p oneHostParams) (starlark.Value, error) {
+	named, err := l.named(c.Name)
 	if err != nil {
 		return nil, err
 	}
-	v.inventory, v.loader.playbook.Inventory = inv, inv
-	return starlark.None, nil
-}
-
-// Attr gives what a playbook asks of its inventory.
-func (v *inventoryValue) Attr(name string) (starlark.Value, error) {
-	if v.inventory == nil {
-		if slices.Contains(v.AttrNames(), name) {
-			return nil, fmt.Errorf("inventory.%s: no inventory is named yet: write inventory(\"hosts.star\") at the playbook's top", name)
-		}
-		return nil, nil
-	}
-	switch name {
-	case "path":
-		return starlark.String(v.inventory.Path), nil
-	case "host":
-		return starlark.NewBuiltin("inventory.host", v.host), nil
-	case "hosts":
-		return starlark.NewBuiltin("inventory.hosts", v.hosts), nil
-	}
-	return nil, nil
-}
-
-func (v *inventoryValue) host(_ *starlark.Thread, f *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var name string
-	if err := starlark.UnpackArgs(f.Name(), args, kwargs, "name", &name); err != nil {
-		return nil, err
-	}
-	h, err := v.inventory.Host(name)
+	h, err := named.Host(p.Name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	return h, nil
 }
 
-func (v *inventoryValue) hosts(_ *starlark.Thread, f *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	pattern := inventory.All
-	if err := starlark.UnpackArgs(f.Name(), args, kwargs, "pattern?", &pattern); err != nil {
+func (l *loader) inventoryHosts(c *builtin.Call, p hostsParams) (starlark.Value, error) {
+	named, err := l.named(c.Name)
+	if err != nil {
 		return nil, err
 	}
-	hosts, err := v.inventory.Match(pattern)
+	hosts, err := named.Match(p.Pattern)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	list := make([]starlark.Value, len(hosts))
 	for i, h := range hosts {

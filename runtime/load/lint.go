@@ -8,7 +8,6 @@ import (
 
 	"go.starlark.net/resolve"
 	"go.starlark.net/starlark"
-	"go.starlark.net/starlarkstruct"
 	"go.starlark.net/syntax"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
@@ -69,8 +68,11 @@ func (l *linter) member(n *syntax.DotExpr) {
 	if !ok || !predeclared(id) {
 		return
 	}
-	if module, ok := l.names[id.Name].(*starlarkstruct.Module); ok && !module.Members.Has(n.Name.Name) {
-		has := module.Members.Keys()
+	module, ok := l.names[id.Name].(starlark.HasAttrs)
+	if !ok {
+		return
+	}
+	if has := module.AttrNames(); !slices.Contains(has, n.Name.Name) {
 		if habit := suggest.Habit(id.Name + "." + n.Name.Name); habit != "" {
 			l.fault(n.Name.NamePos, "%s has no builtin %q: %s", id.Name, n.Name.Name, habit)
 			return

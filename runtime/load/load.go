@@ -73,11 +73,10 @@ type loader struct {
 	scripts map[string]script  // every file executed, by shown name
 	loading []string           // the chain of load statements being executed
 
-	playbook  Playbook
-	inventory *inventoryValue
-	given     map[string]given // values from -e, by param
-	late      []func() error   // what waits for the end of the top level
-	params    map[string]int   // index in playbook.Params
+	playbook Playbook
+	given    map[string]given // values from -e, by param
+	late     []func() error   // what waits for the end of the top level
+	params   map[string]int   // index in playbook.Params
 
 	vocabularies map[role]*vocabulary
 }
@@ -108,7 +107,6 @@ func (l *loader) load() (*Playbook, error) {
 	if l.given, err = l.readGiven(); err != nil {
 		return nil, err
 	}
-	l.inventory = &inventoryValue{loader: l}
 	l.playbook.Path, l.playbook.Files = l.main.shown(), l
 	l.params = map[string]int{}
 
@@ -117,7 +115,7 @@ func (l *loader) load() (*Playbook, error) {
 		return nil, err
 	}
 	l.playbook.Doc = docOf(f)
-	if l.inventory.inventory == nil {
+	if l.playbook.Inventory == nil {
 		return nil, fmt.Errorf("%s names no inventory: write inventory(\"hosts.star\") at its top, which -i can replace", l.main.shown())
 	}
 	if len(l.playbook.Plays) == 0 {
@@ -265,8 +263,8 @@ func (l *loader) vocabulary(as role) *vocabulary {
 	v.names["json"], v.names["math"], v.names["time"] = json.Module, math.Module, starlarktime.Module
 	v.names["print"] = starlark.NewBuiltin("print", printLine)
 	v.names["struct"] = starlark.NewBuiltin("struct", starlarkstruct.Make)
-	if as != asInventory {
-		v.names["inventory"] = l.inventory
+	if module, ok := v.names["inventory"].(*starlarkstruct.Module); ok {
+		v.names["inventory"] = inventoryValue{builtin.Predeclared([]builtin.Module{l.playbookModule()})["inventory"].(*starlark.Builtin), module, l}
 	}
 	l.vocabularies[as] = v
 	return v

@@ -93,7 +93,7 @@ func (l *loader) declareParam(c *builtin.Call, p paramParams) (starlark.Value, e
 	if !isName(p.Name) {
 		return nil, fmt.Errorf("%s: for parameter \"name\": %q is no name: use letters, digits and _", c.Name, p.Name)
 	}
-	if l.inventory.inventory == nil {
+	if l.playbook.Inventory == nil {
 		return nil, fmt.Errorf("%s: %s: the inventory can set it, so inventory(...) has to stand before", c.Name, p.Name)
 	}
 	if _, twice := l.params[p.Name]; twice {
@@ -178,8 +178,8 @@ func (l *loader) paramValue(p Param) (starlark.Value, string, error) {
 	}
 	source := "the default"
 	value := p.Default
-	if v, ok := l.inventory.inventory.Params[p.Name]; ok {
-		value, source = v, "the inventory "+l.inventory.inventory.Path
+	if v, ok := l.playbook.Inventory.Params[p.Name]; ok {
+		value, source = v, "the inventory "+l.playbook.Inventory.Path
 	}
 	if value == nil {
 		return nil, "", nil

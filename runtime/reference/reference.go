@@ -35,7 +35,6 @@ func Markdown(p Parts, name string) (string, error) {
 	for _, m := range append([]builtin.Module{p.Playbook, p.Inventory}, p.Modules...) {
 		if m.Name != "" && m.Name == name {
 			section(&b, title(m), m)
-			return b.String(), nil
 		}
 		if m.Name != "" {
 			names, modules = append(names, m.Name), append(modules, m.Name)
@@ -44,10 +43,12 @@ func Markdown(p Parts, name string) (string, error) {
 			full := qualified(m, entry.Spec())
 			if full == name {
 				describe(&b, m, entry.Spec())
-				return b.String(), nil
 			}
 			names = append(names, full)
 		}
+	}
+	if b.Len() > 0 {
+		return b.String(), nil
 	}
 	if text := suggest.Habit(name); text != "" {
 		return "", fmt.Errorf("no module or builtin %q: %s", name, text)
