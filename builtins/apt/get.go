@@ -75,10 +75,8 @@ func (g *get) run(ctx context.Context, what string, argv ...string) (host.Output
 			return out, fmt.Errorf("%s: %s, and was not free within %s (lock_timeout): wait until that is done, or stop it",
 				what, lock, g.lockTimeout)
 		}
-		select {
-		case <-ctx.Done():
-			return out, fmt.Errorf("%s: %s: %w", what, lock, ctx.Err())
-		case <-time.After(time.Second):
+		if err := host.Pause(ctx, time.Second); err != nil {
+			return out, fmt.Errorf("%s: %s: %w", what, lock, err)
 		}
 	}
 }

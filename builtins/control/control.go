@@ -26,6 +26,7 @@ import (
 	"go.starlark.net/starlarkstruct"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/outcome"
 	"github.com/pgrun/pgrun/runtime/secret"
 )
@@ -227,15 +228,12 @@ func (d *deadline) error(last error) error {
 
 // pause waits before the next call. last is what the one before said.
 func (d *deadline) pause(every time.Duration, last error) error {
-	timer := time.NewTimer(every)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+	switch {
+	case host.Pause(d.inner, every) == nil:
 		return nil
-	case <-d.inner.Done():
-		if d.passed() {
-			return d.error(last)
-		}
+	case d.passed():
+		return d.error(last)
+	default:
 		return context.Cause(d.outer)
 	}
 }

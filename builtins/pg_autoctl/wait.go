@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/outcome"
 )
 
@@ -43,9 +44,7 @@ func waitFor(ctx context.Context, what string, timeout time.Duration, ready func
 		case inner.Err() == nil:
 			last = err // the one that the deadline caused says nothing
 		}
-		select {
-		case <-time.After(pollEvery):
-		case <-inner.Done():
+		if host.Pause(inner, pollEvery) != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}

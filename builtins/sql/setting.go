@@ -224,10 +224,8 @@ func (p settingParams) reload(ctx context.Context, conn *pgx.Conn) (pending []st
 		if time.Since(started) > reloadTimeout {
 			return nil, cmp.Or(p.loadable(ctx, conn), fmt.Errorf("the server was told to reload its configuration, and has not in %s: see its log", reloadTimeout))
 		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(5 * time.Millisecond):
+		if err := host.Pause(ctx, 5*time.Millisecond); err != nil {
+			return nil, err
 		}
 	}
 	all, err := p.find(ctx, conn)

@@ -83,10 +83,8 @@ func (c *control) start(ctx context.Context, verb, name string, stays bool) erro
 		if u.running() {
 			pause = min(pause, max(left, time.Millisecond))
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(min(pause, time.Second)):
+		if err := host.Pause(ctx, min(pause, time.Second)); err != nil {
+			return err
 		}
 	}
 }

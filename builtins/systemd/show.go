@@ -162,10 +162,8 @@ func steady(ctx context.Context, r host.Reader, name string, timeout time.Durati
 			return u, err
 		}
 		last = u
-		select {
-		case <-ctx.Done():
+		if host.Pause(ctx, 100*time.Millisecond) != nil {
 			return last, nil
-		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
