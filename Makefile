@@ -1,12 +1,16 @@
 # make help lists what there is to do. Everything is built with Go alone; the lab wants root, since Incus does.
 
-PREFIX  ?= /usr/local
-VERSION ?=
+PREFIX   ?= /usr/local
+VERSION  ?=
+FUZZTIME ?= 10s
 
 agents   := amd64 arm64
 agent    := runtime/agent/bin/files/agent
 static   := CGO_ENABLED=0 GOOS=linux
 linter   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+vulncheck := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+licenses := github.com/google/go-licenses@v1.6.0
+allowed  := Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0,Unlicense
 golangci  = $(shell command -v golangci-lint || echo "$$(go env GOPATH)/bin/golangci-lint")
 
 .DEFAULT_GOAL := help
@@ -45,11 +49,18 @@ e2e: build ## Run the end-to-end tests alone: a formation in the lab, what is do
 	PGRUN_E2E=1 go test -count=1 -timeout 60m -v ./e2e
 
 .PHONY: lint
-lint: build ## Look for mistakes in the Go code and the playbooks.
+lint: build ## Look for mistakes in the Go code and the playbooks, known vulnerabilities, licences.
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
 	go vet ./...
 	@[ -x "$(golangci)" ] || { echo "make lint: no golangci-lint: go install $(linter)" >&2; exit 3; }
 	$(golangci) run
+	@said=$$(go run $(vulncheck) ./... 2>&1) || case $$said in \
+		*'fetching vulnerabilities'*) echo "make lint: not looked for known vulnerabilities: $$said" ;; \
+		*) echo "$$said"; exit 1 ;; \
+	esac
+	@# The one that is ignored has its licence, Apache-2.0, in its repository, beside the directory of the module.
+	@said=$$(go run $(licenses) check ./cmd/... --ignore github.com/rootless-containers/proto --allowed_licenses=$(allowed) 2>&1) || \
+		{ echo "$$said" | grep -v 'contains non-Go code\|\.s$$'; exit 1; }
 	@for playbook in $$(grep -l '^play(' playbooks/*.star); do bin/pgrun --syntax-check "$$playbook" || exit; done
 
 .PHONY: fmt
@@ -67,6 +78,13 @@ bench: build ## Measure pgrun beside shell scripts, Ansible and the incus comman
 .PHONY: gobench
 gobench: ## Run the Go benchmarks of the hot paths.
 	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Let each fuzz target run for FUZZTIME, 10s.
+	@grep -r '^func Fuzz' --include='*_test.go' . | sed -E 's|/[^/]*_test.go:func (Fuzz[A-Za-z]*).*| \1|' | while read -r package target; do \
+		echo "$$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit; \
+	done
 
 .PHONY: faults
 faults: build ## Have each fault happen in the midst of each kind of call, and print what came of it. As root.

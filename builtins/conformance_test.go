@@ -87,9 +87,9 @@ func judgeAll(t *testing.T, containerName string, names []string, cases map[stri
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			x := cases[name]
-			m, print := c.Machine, machineState(t, c.Machine, x.volatile)
+			m, look := c.Machine, machineState(t, c.Machine, x.volatile)
 			if x.local {
-				m, print = local, incusState(t) // others work on this machine, too
+				m, look = local, incusState(t) // others work on this machine, too
 			}
 			var mask *secret.Mask
 			b := builtintest.New(t, watched(m, func(c host.Command) {
@@ -98,7 +98,7 @@ func judgeAll(t *testing.T, containerName string, names []string, cases map[stri
 				}
 			}), builtins.Modules()...)
 			mask, b.Dir = b.Mask, filepath.Dir(x.file)
-			x.judge(b, print, t.Errorf)
+			x.judge(b, look, t.Errorf)
 		})
 	}
 }
@@ -205,7 +205,7 @@ func parseConformance(t *testing.T, file string) conformance {
 }
 
 // judge is what every acting builtin must pass. It says what is wrong by errorf.
-func (x conformance) judge(b *builtintest.Bench, print fingerprint, errorf func(format string, args ...any)) {
+func (x conformance) judge(b *builtintest.Bench, look fingerprint, errorf func(format string, args ...any)) {
 	try := func(script string, check bool) (*builtintest.Result, bool) {
 		r, err := b.Try(script, check)
 		if err != nil {
@@ -223,7 +223,7 @@ func (x conformance) judge(b *builtintest.Bench, print fingerprint, errorf func(
 	}
 	defer try(x.cleanup, false)
 
-	before := print()
+	before := look()
 	dry, ok := try(x.apply, true)
 	if !ok {
 		return
@@ -236,7 +236,7 @@ func (x conformance) judge(b *builtintest.Bench, print fingerprint, errorf func(
 			errorf("%s: %s would change something and does not say what", e.Position, e.Builtin)
 		}
 	}
-	if touched := difference(before, print()); len(touched) > 0 {
+	if touched := difference(before, look()); len(touched) > 0 {
 		errorf("a dry run touched the machine:\n%s", strings.Join(touched[:min(20, len(touched))], "\n"))
 	}
 

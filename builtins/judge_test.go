@@ -78,11 +78,11 @@ func TestJudge(t *testing.T) {
 			file := t.TempDir() + "/probe"
 			var problems []string
 			b := builtintest.New(t, machine, probe(file))
-			print := func() []string {
+			look := func() []string {
 				content, _ := os.ReadFile(file)
 				return []string{string(content)}
 			}
-			test.c.judge(b, print, func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) })
+			test.c.judge(b, look, func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) })
 			for _, want := range test.want {
 				if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, want) }) {
 					t.Errorf("found %q, want %q", problems, want)
