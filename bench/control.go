@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,15 +69,17 @@ func (b *bench) controlContainer(ctx context.Context) error {
 	return intoControl(ctx, passwords, controlDir+"/secrets")
 }
 
-// intoControl unpacks a tar file that a command prints into a directory of the control container.
+// intoControl unpacks a tar file that a command prints into a directory of the control container. It holds secrets,
+// which no error shows.
 func intoControl(ctx context.Context, tar *exec.Cmd, dir string) error {
-	packed, err := output(tar)
-	if err != nil {
-		return err
+	var packed, said bytes.Buffer
+	tar.Stdout, tar.Stderr = &packed, &said
+	if err := tar.Run(); err != nil {
+		return fmt.Errorf("read what Ansible copies: %w\n%s", err, tail(said.String()))
 	}
 	unpack := incusCommand(ctx, "exec", "-T", control, "--", "sh", "-c", `mkdir -p -m 0700 "$0" && tar -C "$0" -xf -`, dir)
-	unpack.Stdin = bytes.NewReader([]byte(packed))
-	_, err = output(unpack)
+	unpack.Stdin = &packed
+	_, err := output(unpack)
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -104,7 +103,7 @@ func (b *bench) lookOfARun(ctx context.Context) (float64, error) {
 		}
 	}
 	if n != looksARun {
-		return 0, errors.Join(fmt.Errorf("pgrun look.star: %d looks found nothing to change, want %d", n, looksARun))
+		return 0, fmt.Errorf("pgrun look.star: %d looks found nothing to change, want %d", n, looksARun)
 	}
 	return sum * 1000 / float64(n), nil
 }

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 )
 
@@ -85,6 +86,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	report.Machine = thisMachine(ctx)
+	var failed []string
 	for _, r := range rows {
 		if !chosen.MatchString(r.name) {
 			continue
@@ -96,6 +98,9 @@ func run(ctx context.Context, args []string) (err error) {
 			return ctx.Err()
 		}
 		report.set(r.name, lines, err, begin, load())
+		if err != nil {
+			failed = append(failed, r.name)
+		}
 		maps.Copy(report.Versions, versions(ctx, b.pgrun))
 		// After each, so that a row which fails or is cut off takes none of the others with it.
 		if err := report.write(*jsonOut); err != nil {
@@ -103,5 +108,8 @@ func run(ctx context.Context, args []string) (err error) {
 		}
 	}
 	report.print(os.Stdout)
+	if len(failed) > 0 {
+		return fmt.Errorf("not measured, see above, and no picture drawn: %s", strings.Join(failed, "; "))
+	}
 	return drawSVG(*svgOut, report.lines())
 }

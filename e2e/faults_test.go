@@ -135,6 +135,9 @@ func meetFault(t *testing.T, l *lab, playbook, kind, fault string, happen func(*
 	if strings.Contains(r.out, "internal error") || strings.Contains(r.out, "goroutine ") {
 		t.Errorf("an internal error:\n%s", r.out)
 	}
+	if well := strings.Contains(r.out, victim+": went on") && strings.Contains(r.out, beside+": went on"); well != (r.code == 0) {
+		t.Errorf("exit code %d; both hosts went on to the end: %t", r.code, well)
+	}
 	if strings.Contains(r.out, victim+": went on") {
 		return fmt.Sprintf("went on, %s", took)
 	}

@@ -246,6 +246,7 @@ type alwaysParams struct {
 
 func always(c *builtin.Call, p alwaysParams) (starlark.Value, error) {
 	value, err := p.Function.Call(c.Thread)
+	cutOff := c.Scope.Context.Err() != nil
 
 	ctx, cancel := context.WithTimeoutCause(c.Scope.Root, p.Timeout, &outcome.Deadline{What: "clean-up", After: p.Timeout})
 	defer cancel()
@@ -253,7 +254,7 @@ func always(c *builtin.Call, p alwaysParams) (starlark.Value, error) {
 	switch {
 	case cleanupErr == nil:
 		return value, err
-	case outcome.Of(err) == outcome.OK, c.Scope.Context.Err() != nil: // exit(0) included, this host's or another's
+	case outcome.Of(err) == outcome.OK, cutOff: // exit(0) included, this host's or another's
 		return nil, cleanupErr
 	}
 	c.Scope.Log("clean-up failed: " + outcome.Explain(cleanupErr))

@@ -33,10 +33,10 @@ type Showing builtin.Optional[bool]
 // of is how a file differs; info is what is there now, or nil, and mode what it will be, where that is known.
 func (s Showing) of(d builtin.Diff, info *host.Info, mode *fs.FileMode) builtin.Diff {
 	switch {
-	case !s.Set:
-		d.Private = info != nil && narrow(info.Mode) || mode != nil && narrow(*mode)
-	case !s.Value:
-		d.Secret = true
+	case s.Set && !s.Value:
+		d.Withheld = "diff = False"
+	case !s.Set && (info != nil && narrow(info.Mode) || mode != nil && narrow(*mode)):
+		d.Withheld = "not everyone may read the file; diff = True shows it"
 	}
 	return d
 }

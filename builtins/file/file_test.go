@@ -249,7 +249,7 @@ func TestPrivateFilesAreNotShown(t *testing.T) {
 	b.check(`file.copy(h, "D/x", source = "x")`)
 	same(t, "diff", b.diff(), shown)
 	b.check(`file.copy(h, "D/x", source = "x", diff = False)`)
-	same(t, "diff", b.diff(), "--- D/x\n+++ D/x\n(content not shown: it holds a secret)\n")
+	same(t, "diff", b.diff(), "--- D/x\n+++ D/x\n(content not shown: diff = False)\n")
 	// Nor may everyone read it once it is there, or once its mode is changed.
 	for _, call := range []string{
 		`file.copy(h, "D/x", source = "x", mode = "0600")`,

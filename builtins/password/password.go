@@ -84,11 +84,16 @@ func check(ctx context.Context, r host.Reader, p keptParams) (*builtin.Change, e
 
 // keep writes a password to the file and returns it; where somebody else was quicker, another task or another run,
 // it returns theirs. The file gets its name by a hard link, which fails where the name is taken. The draft's name is
-// always the same: one that was left behind is overwritten, and two runs that share one end up with the same password.
+// always the same, and one that was left behind is used: when power fails, the file's new name can be lost while other
+// machines have the password already.
 func (p keptParams) keep(ctx context.Context, h host.Host, made string) (string, error) {
 	draft, permissions := path.Clean(p.Path)+".new", fs.FileMode(0o600)
-	if err := h.WriteFile(ctx, draft, strings.NewReader(made+"\n"), host.Attributes{Mode: &permissions, Durable: true}); err != nil {
+	if left, err := read(ctx, h, draft); err != nil {
 		return "", err
+	} else if left == "" {
+		if err := h.WriteFile(ctx, draft, strings.NewReader(made+"\n"), host.Attributes{Mode: &permissions, Durable: true}); err != nil {
+			return "", err
+		}
 	}
 	c := host.Command{Argv: []string{"ln", "-T", draft, path.Clean(p.Path)}}
 	_, linked := host.Succeeded(c)(h.Run(ctx, c))

@@ -56,6 +56,21 @@ func TestKept(t *testing.T) {
 	b.Idempotent(call)
 }
 
+// A password that a run made before it was cut off, or the power was, may be in use already: it is kept.
+func TestDraftLeftBehind(t *testing.T) {
+	b, at := bench(t), filepath.Join(t.TempDir(), "app.password")
+	if err := os.WriteFile(at+".new", []byte("in-use-already-on-a-machine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.Idempotent(fmt.Sprintf("password.kept(h, %q)", at))
+	if data, err := os.ReadFile(at); err != nil || string(data) != "in-use-already-on-a-machine\n" {
+		t.Errorf("the file holds %q (%v)", data, err)
+	}
+	if _, err := os.Stat(at + ".new"); !os.IsNotExist(err) {
+		t.Errorf("the draft: %v", err)
+	}
+}
+
 // TestAtOnce has several runs make the same password: each gets the one that is kept, however they meet.
 func TestAtOnce(t *testing.T) {
 	dir := t.TempDir()

@@ -54,7 +54,7 @@ func checkPerform(ctx context.Context, r host.Reader, p performParams) (*builtin
 		if err != nil {
 			return nil, err
 		}
-		if n.in("primary", "single") {
+		if n.isPrimary() {
 			return &builtin.Change{Learned: performResult{n.Name, n.Name, 0}}, nil
 		}
 		begun = n.touches(inPromotion...) // by a run that was cut off, or by the monitor itself

@@ -56,6 +56,9 @@ func uri(ctx context.Context, r host.Reader, p uriParams) (builtin.Text, error) 
 		return builtin.Plain("postgresql://" + user + "@" + text), nil
 	}
 	with := "postgresql://" + url.UserPassword(p.User, p.Password.Reveal()).String() + "@" + text
+	if !p.Password.IsSecret() {
+		return builtin.Secret(with), nil
+	}
 	return builtin.Derived(with, "postgresql://"+user+":"+secret.Hidden+"@"+text), nil
 }
 

@@ -48,6 +48,7 @@ func keepFromLog(ctx context.Context, conn *pgx.Conn, what exposure) error {
 			OR current_setting('log_min_duration_sample') <> '-1'
 			OR current_setting('log_transaction_sample_rate') <> '0'
 			OR current_setting('log_parameter_max_length_on_error') <> '0'
+			OR coalesce(nullif(current_setting('pgaudit.log', true), ''), 'none') <> 'none'
 			OR $1 AND current_setting('log_min_error_statement') NOT IN ('fatal', 'panic')
 		FROM pg_roles WHERE rolname = current_user`, what == wholeStatement).Scan(&superuser, &logs)
 	switch {

@@ -184,10 +184,10 @@ func (c current) compare(name, value string, set bool) (differs bool, err error)
 // ended before its reload. A session's own value hides the server's: then nothing is known, and nothing done.
 func (c current) reloads(value string, set bool) bool {
 	if !set { // what else is configured
-		value = c.builtIn
-		if c.file != nil {
-			value = *c.file
+		if c.file == nil {
+			return !c.pending && c.source == "configuration file"
 		}
+		value = *c.file
 	}
 	return !c.pending && (c.source == "configuration file" || c.source == "default") && !c.same(c.running, value)
 }

@@ -82,6 +82,9 @@ func TestSettingSeesOtherFiles(t *testing.T) {
 	b.same(`sql.setting(h, settings = {"work_mem": "7MB"}, ${at})`)
 	b.psql("SELECT count(*) FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf' AND name = 'work_mem'", "0")
 	b.Idempotent(`sql.setting(h, settings = {"work_mem": "6MB"}, ${at})`)
+	if r := b.Run(`sql.setting(h, reset = ["wal_buffers", "max_stack_depth"], ${at})`); r.Changed() { // the server computes their defaults
+		t.Error("a reset of what is set nowhere changes something")
+	}
 	b.Idempotent(`sql.setting(h, reset = ["work_mem"], ${at})`)
 	b.psql("SHOW work_mem", "7MB")
 	write(string(before) + "\nwork_mem = 7 bananas\n")

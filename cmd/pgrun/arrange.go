@@ -14,15 +14,8 @@ import (
 // first argument that is none, so that `pgrun x.star --check` would run for real. An option that is not
 // known is refused wherever it stands; what follows -- is no option.
 func arrange(app *cli.App, argv []string) ([]string, error) {
-	flags := app.Flags
-	for _, arg := range argv[1:] {
-		if c := app.Command(arg); c != nil {
-			flags = c.Flags
-			break
-		}
-	}
 	known := options{"help": {"help", false}, "h": {"help", false}}
-	for _, f := range flags {
+	for _, f := range app.Flags {
 		_, isBool := f.(*cli.BoolFlag)
 		for _, name := range f.Names() {
 			known[name] = option{f.Names()[0], !isBool}
@@ -57,8 +50,12 @@ func arrange(app *cli.App, argv []string) ([]string, error) {
 		}
 		return []string{argv[0], "--help"}, nil
 	}
-	if len(rest) > 0 && app.Command(rest[0]) != nil { // a command's own options follow its name
-		return slices.Concat(argv[:1], rest[:1], before, []string{"--"}, rest[1:]), nil
+	if len(rest) > 0 && app.Command(rest[0]) != nil {
+		if len(before) > 0 {
+			option, _, _ := strings.Cut(before[0], "=")
+			return nil, &usageError{fmt.Sprintf("pgrun %s has no option %s", rest[0], option)}
+		}
+		return slices.Concat(argv[:1], rest[:1], []string{"--"}, rest[1:]), nil
 	}
 	return slices.Concat(argv[:1], before, []string{"--"}, rest), nil
 }

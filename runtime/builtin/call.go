@@ -14,6 +14,7 @@ import (
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/inventory"
 	"github.com/pgrun/pgrun/runtime/outcome"
+	"github.com/pgrun/pgrun/runtime/secret"
 )
 
 // Failure is the error of a builtin that could not do its work on a host, as opposed to an error in
@@ -52,7 +53,7 @@ func (a *Action[P]) value(module string) *starlark.Builtin {
 // run checks, and outside of a dry run applies.
 func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Host, name string, p P) (starlark.Value, error) {
 	started := time.Now()
-	event := Event{Host: on.Name, Builtin: name, Object: object(p), Position: callSite(thread), Status: Same}
+	event := Event{Host: on.Name, Builtin: name, Object: object(p, scope.Mask), Position: callSite(thread), Status: Same}
 	report := func() {
 		event.Took = time.Since(started)
 		scope.Report(event)
@@ -197,7 +198,7 @@ func (e cutOff) Error() string { return "cut off by the deadline around it" }
 func (e cutOff) Unwrap() error { return e.cause }
 
 // object is what a call is about: its first parameter, where that holds names.
-func object(params any) string {
+func object(params any, mask *secret.Mask) string {
 	fields := fieldsOf(reflect.TypeOf(params))
 	if len(fields) == 0 {
 		return ""
@@ -212,7 +213,7 @@ func object(params any) string {
 		}
 		return strings.Join(v, ", ")
 	case Argv:
-		line, _, _ := strings.Cut(strings.Join(v, " "), "\n")
+		line, _, _ := strings.Cut(mask.Hide(strings.Join(v, " ")), "\n") // before half a secret is cut off
 		const longest = 60
 		if r := []rune(line); len(r) > longest {
 			line = string(r[:longest]) + " ..."

@@ -12,8 +12,8 @@ import (
 type Diff struct {
 	Path          string // what differs; a file's path
 	Before, After string
-	Secret        bool // only that it differs is shown
-	Private       bool // likewise: what was there is not for everyone to read
+	Secret        bool   // only that it differs is shown
+	Withheld      string // why only that is shown, else
 }
 
 // maxDiff bounds the texts that are compared line by line.
@@ -26,8 +26,8 @@ func (d Diff) String() string {
 		return ""
 	case d.Secret:
 		return fmt.Sprintf("--- %s\n+++ %s\n(content not shown: it holds a secret)\n", d.Path, d.Path)
-	case d.Private:
-		return fmt.Sprintf("--- %s\n+++ %s\n(content not shown: not everyone may read the file; diff = True shows it)\n", d.Path, d.Path)
+	case d.Withheld != "":
+		return fmt.Sprintf("--- %s\n+++ %s\n(content not shown: %s)\n", d.Path, d.Path, d.Withheld)
 	case !isText(d.Before) || !isText(d.After):
 		return fmt.Sprintf("--- %s\n+++ %s\n(binary content, %d bytes -> %d bytes)\n", d.Path, d.Path, len(d.Before), len(d.After))
 	case len(d.Before)+len(d.After) > maxDiff:

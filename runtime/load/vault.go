@@ -80,7 +80,11 @@ func readBounded(f fs.File, err error) ([]byte, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxValues+1))
 	if err == nil && len(data) > maxValues {
-		err = fmt.Errorf("it is larger than %d MiB: is it a file of values?", maxValues>>20)
+		what := "the file"
+		if info, err := f.Stat(); err == nil {
+			what = info.Name()
+		}
+		err = fmt.Errorf("%s is larger than %d MiB: is it a file of values?", what, maxValues>>20)
 	}
 	return data, err
 }

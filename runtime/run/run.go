@@ -153,7 +153,10 @@ func (r *runner) run(ctx context.Context, plays []*load.Play) outcome.Code {
 		}
 	}
 	for _, play := range r.playbook.Plays {
-		if r.Limit != "" && !slices.ContainsFunc(plays, func(left *load.Play) bool { return left.Position == play.Position }) {
+		same := func(left *load.Play) bool { // a comprehension makes several in one place
+			return left.Position == play.Position && left.Name == play.Name && left.Pattern == play.Pattern
+		}
+		if r.Limit != "" && !slices.ContainsFunc(plays, same) {
 			r.Sink.Note(fmt.Sprintf("The play %q is not run: --limit and the tags leave nothing of it.", play.Name))
 		}
 	}
