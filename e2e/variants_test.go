@@ -21,6 +21,7 @@ type formation struct {
 	inventory string
 	prefix    string // of its instances' names
 	directory string // for its authority and passwords; not there yet
+	vault     string // file with the vault's password
 }
 
 func newFormation(t *testing.T, name string) *formation {
@@ -28,7 +29,9 @@ func newFormation(t *testing.T, name string) *formation {
 	if os.Getenv("PGRUN_E2E_INVENTORY") != "" {
 		t.Skip("a formation of its own takes the lab's network, and PGRUN_E2E_INVENTORY is not the lab")
 	}
-	f := &formation{newLab(t), testdata(name + ".star"), "pgrun-e2e-" + name + "-", filepath.Join(t.TempDir(), "formation")}
+	dir := t.TempDir()
+	f := &formation{newLab(t), testdata(name + ".star"), "pgrun-e2e-" + name + "-", filepath.Join(dir, "formation"), filepath.Join(dir, "vault-password")}
+	must(t, os.WriteFile(f.vault, []byte(vaultPassword+"\n"), 0o600))
 	f.remove() // what a test left that was killed
 	t.Cleanup(f.remove)
 	return f
@@ -42,7 +45,7 @@ func testdata(name string) string {
 
 // command is a run of a playbook on the formation.
 func (f *formation) command(playbook string, args ...string) *exec.Cmd {
-	return command(append([]string{playbook, "-i", f.inventory, "-e", "directory=" + f.directory}, args...)...)
+	return command(append([]string{playbook, "-i", f.inventory, "--vault-password-file", f.vault, "-e", "directory=" + f.directory}, args...)...)
 }
 
 // instances returns the names of the formation's instances that there are.
@@ -95,13 +98,20 @@ func (f *formation) sql(instance, database, query string) string {
 	return strings.TrimSpace(f.shell(f.prefix+instance, fmt.Sprintf("runuser -u postgres -- psql -XAt -d %s -c %q", database, query)))
 }
 
-// The formation on Debian 12, from the first dry run on, before which there is nothing.
+// What testdata/debian12.vault.yml holds, and its own password.
+const (
+	appPassword   = "planted+app/password:4kz7"
+	vaultPassword = "planted vault password 9b1f"
+)
+
+// The formation on Debian 12, from the first dry run on, before which there is nothing; and where its secrets are then.
 func TestDebian12(t *testing.T) {
 	t.Parallel()
 	f := newFormation(t, "debian12")
 	f.exits(0, command("lab.star", "-e", "debian=12"))
 
-	f.exits(0, f.command("postgres_ha.star", "--check", "--diff"),
+	h := startHunt(t, f)
+	h.exits(0, f.command("postgres_ha.star", "--check", "--diff", "-v"),
 		"make the certificate authority",
 		"create instance pgrun-e2e-debian12-monitor from image pgrun/debian-12", "+device eth0 ipv4.address: ",
 		"pgrun-e2e-debian12-monitor: pg_autoctl.monitor: would change",
@@ -110,7 +120,7 @@ func TestDebian12(t *testing.T) {
 		"RECAP of a dry run: nothing was changed")
 	f.untouched()
 
-	f.exits(0, f.command("postgres_ha.star"))
+	h.exits(0, f.command("postgres_ha.star", "--diff", "-v"))
 	run(f.command("postgres_ha.star")).unchanged(t)
 	for _, node := range []string{"monitor", "a", "b"} {
 		if got := f.sql(node, "postgres", "SHOW server_version"); !strings.HasPrefix(got, "15.") {
@@ -125,6 +135,23 @@ func TestDebian12(t *testing.T) {
 		t.Errorf("pg_auto_failover's extension %s", got)
 	}
 	f.exits(0, f.command("test_pg_failover.star"), "PASS: ")
+
+	// Each secret is set anew somewhere, and is in what goes wrong.
+	f.sql("monitor", "postgres", "ALTER ROLE autoctl_node PASSWORD 'another'")
+	primary := ""
+	for _, n := range f.nodes(f.exits(0, f.command("pg_state.star"))) {
+		if n.state == "primary" {
+			primary = strings.TrimPrefix(n.name, f.prefix)
+		}
+	}
+	f.sql(primary, "postgres", "ALTER ROLE app PASSWORD 'another'; ALTER ROLE pgautofailover_replicator PASSWORD 'another'")
+	f.shell(f.prefix+primary, "sed -i s/autoctl_node/nobody/ /var/lib/postgresql/.pgpass")
+	h.exits(0, f.command("postgres_ha.star", "--diff", "--output", "json", "-v"))
+	h.exits(1, f.command("postgres_ha.star", "--diff", "--output", "json", "-v", "-e", "app_networks=[\"192.0.2.0/99\"]"))
+	h.exits(0, f.command("pg_uri.star"), "DATABASE_URL=")
+	for _, place := range h.notFound(t, f.planted()) {
+		t.Log("looked at ", place)
+	}
 }
 
 // Three data nodes, of which two have each commit, with PostgreSQL from a repository as PGDG's. What comes
