@@ -49,24 +49,34 @@ func startHunt(t *testing.T, f *formation) *hunt {
 	return h
 }
 
-// watch keeps what ps would show to anybody, and what /proc shows to root.
+// watch keeps what ps would show to anybody, and what /proc shows to root: of each process as soon as it is there, and for a
+// while, in which it may become another program.
 func (h *hunt) watch() {
-	tick := time.NewTicker(20 * time.Millisecond)
+	const every, reads = 20 * time.Millisecond, 4
+	tick := time.NewTicker(every)
 	defer tick.Stop()
+	read := map[string]int{}
 	for {
 		select {
 		case <-h.stop:
 			return
 		case <-tick.C:
 		}
-		for _, what := range []string{"cmdline", "environ"} {
-			files, _ := filepath.Glob("/proc/[0-9]*/" + what)
-			for _, file := range files {
-				if content, err := os.ReadFile(file); err == nil { // else it has ended meanwhile
+		now, _ := filepath.Glob("/proc/[0-9]*")
+		left := map[string]int{}
+		for _, process := range now {
+			left[process] = read[process] + 1
+			if read[process] >= reads {
+				left[process] = reads
+				continue
+			}
+			for _, what := range []string{"/cmdline", "/environ"} {
+				if content, err := os.ReadFile(process + what); err == nil { // else it has ended meanwhile
 					h.seen[string(content)] = struct{}{}
 				}
 			}
 		}
+		read = left
 	}
 }
 

@@ -92,6 +92,24 @@ func (f *formation) untouched() {
 	}
 }
 
+// healthy waits until the formation is, and returns the names of its nodes by their states.
+func (f *formation) healthy() map[string][]string {
+	f.t.Helper()
+	var r result
+	for deadline := time.Now().Add(healTime); time.Now().Before(deadline); time.Sleep(time.Second) {
+		if r = run(f.command("pg_state.star")); r.code != 0 {
+			continue
+		}
+		states := map[string][]string{}
+		for _, node := range f.nodes(r) {
+			states[node.state] = append(states[node.state], node.name)
+		}
+		return states
+	}
+	f.t.Fatalf("the formation is not healthy:\n%s", r.out)
+	return nil
+}
+
 // sql returns what a query gives on one of the formation's instances, as psql prints it without alignment.
 func (f *formation) sql(instance, database, query string) string {
 	f.t.Helper()
@@ -138,12 +156,7 @@ func TestDebian12(t *testing.T) {
 
 	// Each secret is set anew somewhere, and is in what goes wrong.
 	f.sql("monitor", "postgres", "ALTER ROLE autoctl_node PASSWORD 'another'")
-	primary := ""
-	for _, n := range f.nodes(f.exits(0, f.command("pg_state.star"))) {
-		if n.state == "primary" {
-			primary = strings.TrimPrefix(n.name, f.prefix)
-		}
-	}
+	primary := strings.TrimPrefix(f.healthy()["primary"][0], f.prefix)
 	f.sql(primary, "postgres", "ALTER ROLE app PASSWORD 'another'; ALTER ROLE pgautofailover_replicator PASSWORD 'another'")
 	f.shell(f.prefix+primary, "sed -i s/autoctl_node/nobody/ /var/lib/postgresql/.pgpass")
 	h.exits(0, f.command("postgres_ha.star", "--diff", "--output", "json", "-v"))
@@ -184,11 +197,7 @@ func TestThreeNodesFromRepository(t *testing.T) {
 		}
 	}
 
-	// All are healthy, or pg_state.star would not exit with 0.
-	states := map[string][]string{}
-	for _, node := range f.nodes(f.exits(0, f.command("pg_state.star"))) {
-		states[node.state] = append(states[node.state], node.name)
-	}
+	states := f.healthy()
 	if len(states["primary"]) != 1 || len(states["secondary"]) != 2 {
 		t.Fatalf("states: %v", states)
 	}

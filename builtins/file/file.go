@@ -66,6 +66,11 @@ func Module() builtin.Module {
 				Doc:  "Describes what stands at a path, which may be nothing. A link is not followed.",
 				Run:  stat,
 			},
+			&builtin.Look[pathParams, []string]{
+				Name: "list",
+				Doc:  "Lists the names of what is in a directory, in their order.",
+				Run:  list,
+			},
 			&builtin.Look[pathParams, string]{
 				Name: "hash",
 				Doc:  "Returns a file's SHA-256, in lower-case hexadecimal.",

@@ -411,8 +411,14 @@ func TestLine(t *testing.T) {
 func TestLooks(t *testing.T) {
 	b, dir := newBench(t)
 	write(t, dir+"/x", "hello\n", 0o640)
+	if err := os.Mkdir(dir+"/below", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir+"/below/b", "", 0o640)
+	write(t, dir+"/below/a", "", 0o640)
 	b.run(`
 if file.read(h, "D/x") != "hello\n": fail("read")
+if file.list(h, "D/below") != ["a", "b"]: fail("list")
 if file.hash(h, "D/x") != "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03": fail("hash")
 s = file.stat(h, "D/x")
 if (s.exists, s.kind, s.size, s.mode, s.target) != (True, "file", 6, "0640", ""): fail(s)

@@ -55,6 +55,18 @@ func stat(ctx context.Context, r host.Reader, p pathParams) (status, error) {
 	}, nil
 }
 
+func list(ctx context.Context, r host.Reader, p pathParams) ([]string, error) {
+	if err := checkPath(p.Path); err != nil {
+		return nil, err
+	}
+	found, err := r.ReadDir(ctx, p.Path)
+	names := make([]string, len(found))
+	for i, f := range found {
+		names[i] = f.Name
+	}
+	return names, err
+}
+
 func hash(ctx context.Context, r host.Reader, p pathParams) (string, error) {
 	if err := checkFilePath(p.Path); err != nil {
 		return "", err

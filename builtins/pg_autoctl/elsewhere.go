@@ -17,11 +17,8 @@ import (
 // empty database. A PGDATA whose path is made of PostgreSQL's version does that when the version changes. That error is
 // therefore none of those which a dry run takes for "not there yet".
 
-// placeTaken says which other cluster the server that is to be created would take the place of.
-func (c creation) placeTaken(ctx context.Context, r host.Reader, own layout) error {
-	if err := service(c.Service).taken(ctx, r, own.pgdata); err != nil {
-		return err
-	}
+// portTaken says which other cluster is to have the port, whether or not the server is there already.
+func (c creation) portTaken(ctx context.Context, r host.Reader, own layout) error {
 	all, err := own.all(ctx, r)
 	if err != nil {
 		return err
@@ -44,7 +41,7 @@ func (c creation) placeTaken(ctx context.Context, r host.Reader, own layout) err
 	return nil
 }
 
-// taken says which other cluster the service runs.
+// taken says which other cluster the service runs, before a server is created.
 func (s service) taken(ctx context.Context, r host.Reader, pgdata string) error {
 	c := host.Command{Argv: []string{"systemctl", "show", "--property=Environment", "--value", string(s)}}
 	out, err := host.Succeeded(c)(r.Look(ctx, c))

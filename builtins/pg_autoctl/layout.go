@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pgrun/pgrun/runtime/host"
 )
@@ -60,23 +63,66 @@ func layoutOf(ctx context.Context, r host.Reader, pgdata string) (layout, error)
 	if err := checkPath("pgdata", pgdata); err != nil {
 		return layout{}, err
 	}
-	out, err := r.Look(ctx, host.Command{Argv: []string{"getent", "passwd", osUser}})
-	if err != nil {
-		return layout{}, err
-	}
-	fields := strings.Split(strings.TrimSpace(out.Stdout), ":")
-	if out.RC != 0 || len(fields) < 6 {
-		return layout{}, host.NotThere("there is no operating-system user %s: install PostgreSQL first", osUser)
-	}
-	resolved, err := resolve(ctx, r, pgdata)
+	var home, resolved string
+	looks, inner := errgroup.WithContext(ctx)
+	looks.Go(func() (err error) { home, err = homeOf(inner, r, osUser); return err })
+	looks.Go(func() (err error) { resolved, err = resolve(inner, r, pgdata); return err })
+	err := looks.Wait()
 	if err == nil && resolved != pgdata {
 		err = fmt.Errorf("pgdata: %s is reached through a symbolic link: name %s", pgdata, resolved)
 	}
-	return layout{fields[5], pgdata}, err
+	return layout{home, pgdata}, err
 }
 
-// resolve follows the symbolic links in a path.
+// homeOf finds the home directory of an account, which a package makes in /etc/passwd: reading that costs the machine less
+// than getent, which is asked where it is not there.
+func homeOf(ctx context.Context, r host.Reader, user string) (string, error) {
+	const fields = 7
+	home := func(entry string) (string, bool) {
+		f := strings.Split(strings.TrimSpace(entry), ":")
+		if len(f) != fields || f[0] != user {
+			return "", false
+		}
+		return f[5], true
+	}
+	all, err := r.ReadFile(ctx, "/etc/passwd")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(all)) {
+		if h, ok := home(line); ok {
+			return h, nil
+		}
+	}
+	out, err := r.Look(ctx, host.Command{Argv: []string{"getent", "passwd", user}})
+	if err != nil {
+		return "", err
+	}
+	if h, ok := home(out.Stdout); ok && out.RC == 0 {
+		return h, nil
+	}
+	return "", host.NotThere("there is no operating-system user %s: install PostgreSQL first", user)
+}
+
+// resolve follows the symbolic links in a path. Where there is none, nothing has to be run.
 func resolve(ctx context.Context, r host.Reader, p string) (string, error) {
+	var links atomic.Bool
+	looks, inner := errgroup.WithContext(ctx)
+	for at := p; at != "/"; at = path.Dir(at) {
+		looks.Go(func() error {
+			info, err := r.Stat(inner, at)
+			if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, host.ErrAbsent) {
+				return nil
+			}
+			if err == nil && info.Mode&fs.ModeSymlink != 0 {
+				links.Store(true)
+			}
+			return err
+		})
+	}
+	if err := looks.Wait(); err != nil || !links.Load() {
+		return p, err
+	}
 	c := host.Command{Argv: []string{"readlink", "-m", p}}
 	out, err := host.Succeeded(c)(r.Look(ctx, c))
 	return strings.TrimSuffix(out.Stdout, "\n"), err

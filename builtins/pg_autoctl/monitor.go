@@ -32,7 +32,7 @@ func checkMonitor(ctx context.Context, r host.Reader, p monitorParams) (*builtin
 	if err != nil {
 		return nil, err
 	}
-	if err := p.placeTaken(ctx, r, files); err != nil {
+	if err := p.portTaken(ctx, r, files); err != nil {
 		return nil, err
 	}
 	data, err := clusterAt(ctx, r, p.PGData)
@@ -41,6 +41,9 @@ func checkMonitor(ctx context.Context, r host.Reader, p monitorParams) (*builtin
 	}
 	marked, err := exists(ctx, r, files.created())
 	if err != nil || marked && data == usedCluster {
+		return nil, err
+	}
+	if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
 		return nil, err
 	}
 	pgctl, err := p.findPGCtl(ctx, r)

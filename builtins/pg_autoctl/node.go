@@ -63,7 +63,7 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 	if err != nil {
 		return nil, err
 	}
-	if err := p.placeTaken(ctx, r, files); err != nil {
+	if err := p.portTaken(ctx, r, files); err != nil {
 		return nil, err
 	}
 	now, err := p.look(ctx, r, files)
@@ -77,6 +77,9 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 	next, err := p.decide(now)
 	if err != nil || next.nothing() {
 		return &builtin.Change{Learned: nodeResult{}}, err
+	}
+	if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
+		return nil, err
 	}
 	if next.First {
 		if err := p.firstOfAll(ctx); err != nil {

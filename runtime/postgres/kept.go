@@ -13,7 +13,7 @@ import (
 //
 // None grows old, however often a script looks: a server that is told to shut down smartly waits for its
 // clients, and pg_autoctl tells it so where it rewinds an old primary.
-const oldest = 2 * time.Second
+const oldest = 3 * time.Second
 
 // session is a connection that is kept.
 type session struct {

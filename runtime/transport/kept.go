@@ -7,7 +7,7 @@ import (
 )
 
 // keepLimit is how long something is kept that nobody takes.
-const keepLimit = time.Second
+const keepLimit = 3 * time.Second
 
 // kept is what looks at a machine have opened and may open again: see host.Keeper.
 type kept struct {
