@@ -141,7 +141,7 @@ func (h *hunt) notFound(t *testing.T, secrets map[string]string) (places []strin
 			}
 		}
 		if found := h.grep(t, patterns, "incus", "exec", "-T", name, "--", "sh", "-c",
-			"cat > /dev/shm/patterns; journalctl --no-pager -o export | grep -qaF -f /dev/shm/patterns && echo journal; rm /dev/shm/patterns"); found != nil {
+			"cat > /dev/shm/patterns; journalctl --no-pager -o export | grep -qaF -f /dev/shm/patterns && echo journal; rm /dev/shm/patterns"); len(found) > 0 {
 			t.Errorf("%s: a secret is in the journal", name)
 		}
 	}
@@ -151,17 +151,17 @@ func (h *hunt) notFound(t *testing.T, secrets map[string]string) (places []strin
 	for _, dir := range []string{"/var/log/incus", "/var/lib/incus/database", "/run/pgrun", "/run/incus", "/dev/shm", os.TempDir(), "/var/tmp"} {
 		if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			switch {
-			case err != nil: // not there, or not any more
+			case errors.Is(err, fs.ErrNotExist): // not there, or not any more
 				return nil
+			case err != nil:
+				return err
 			case d.IsDir() && (path == filepath.Dir(h.f.directory) || strings.HasPrefix(d.Name(), "go-build")): // the program that has them
 				return fs.SkipDir
 			}
-			info, err := d.Info()
-			if err != nil || !info.Mode().IsRegular() || info.ModTime().Before(h.began) {
-				return nil
-			}
-			if content, err := os.ReadFile(path); err == nil {
-				look(path, string(content))
+			if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.ModTime().After(h.began) {
+				if content, err := os.ReadFile(path); err == nil { // else it has gone meanwhile
+					look(path, string(content))
+				}
 			}
 			return nil
 		}); err != nil {

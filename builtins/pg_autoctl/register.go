@@ -131,9 +131,6 @@ func (p registerParams) strayOn(ctx context.Context, on builtin.Host, f formatio
 	if err != nil {
 		return nil, err
 	}
-	if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
-		return nil, err
-	}
 	if holds, err := files.holdsNode(ctx, r); err != nil || !holds {
 		return nil, err
 	}
@@ -145,6 +142,9 @@ func (p registerParams) strayOn(ctx context.Context, on builtin.Host, f formatio
 	s := &stray{host: on, name: name, row: f.find(name), disabled: settings["pg_autoctl.monitor"] == monitorDisabled}
 	if s.deaf() && s.row.ReportAge < alive {
 		return nil, nil
+	}
+	if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
+		return nil, err
 	}
 	active, err := activeState(ctx, r, p.Service)
 	if err != nil {
