@@ -3,6 +3,7 @@
 PREFIX   ?= /usr/local
 VERSION  ?=
 FUZZTIME ?= 10s
+KILLS    ?= 50
 
 agents   := amd64 arm64
 agent    := runtime/agent/bin/files/agent
@@ -91,6 +92,10 @@ faults: build ## Have each fault happen in the midst of each kind of call, and p
 	mkdir -p dist
 	PGRUN_E2E=1 PGRUN_FAULTS=$(CURDIR)/dist/faults.md go test -count=1 -timeout 60m -v -run TestFaults ./e2e
 	@cat dist/faults.md
+
+.PHONY: kills
+kills: build ## Kill pgrun KILLS times, 50, in the midst of a change, a failover test and a first run each. As root.
+	PGRUN_E2E=1 PGRUN_KILLS=$(KILLS) go test -count=1 -timeout 10h -v -run TestKilledAnywhere ./e2e
 
 .PHONY: lab
 lab: build ## Bring up Incus, the lab and in it a PostgreSQL formation, and test its failover. As root.

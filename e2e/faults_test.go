@@ -61,16 +61,7 @@ func TestFaults(t *testing.T) {
 		t.Log("systemd runs the daemon here: it is restarted through systemd")
 	}
 	playbook := faultPlaybook(t)
-	remove := func() {
-		for _, name := range []string{victim, beside} {
-			// Not the test's own context, which has ended in a clean-up.
-			if err := l.incus.DeleteInstance(context.Background(), name, true); err != nil && !strings.Contains(err.Error(), "does not exist") {
-				t.Error(err)
-			}
-		}
-	}
-	remove()
-	t.Cleanup(remove)
+	l.discard(t, victim, beside)
 
 	everything := os.Getenv("PGRUN_FAULTS")
 	var table strings.Builder
@@ -96,6 +87,21 @@ func TestFaults(t *testing.T) {
 	if everything != "" {
 		must(t, os.WriteFile(everything, []byte(table.String()), 0o644))
 	}
+}
+
+// discard deletes containers that a test makes, now and at its end.
+func (l *lab) discard(t *testing.T, names ...string) {
+	t.Helper()
+	remove := func() {
+		for _, name := range names {
+			// Not the test's own context, which has ended in a clean-up.
+			if err := l.incus.DeleteInstance(context.Background(), name, true); err != nil && !strings.Contains(err.Error(), "does not exist") {
+				t.Error(err)
+			}
+		}
+	}
+	remove()
+	t.Cleanup(remove)
 }
 
 // faultPlaybook is the playbook in a folder of its own, beside a large file to copy.
