@@ -1,0 +1,130 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The container behind a link, and where its daemon listens.
+const (
+	linked   = "pgrun-e2e-link"
+	linkPort = "18443"
+)
+
+// links are what can be wrong with the way to an Incus daemon that is on another machine.
+var links = []struct {
+	name, make, undo string
+	works            bool
+}{
+	{"5 % of the packets lost, each way", lose("5"), unlose, true},
+	{"1 Mbit/s",
+		"tc qdisc add dev lo root handle 1: prio && tc qdisc add dev lo parent 1:3 handle 30: tbf rate 1mbit burst 128kb latency 2s && " +
+			"for port in dport sport; do tc filter add dev lo protocol ip parent 1: prio 3 u32 match ip $port " + linkPort + " 0xffff flowid 1:3; done",
+		"tc qdisc del dev lo root", true},
+	{"cut", lose("100"), unlose, false},
+}
+
+func lose(percent string) string {
+	return "nft -f - <<'END'\ntable inet pgrun_e2e_link {\n chain input {\n  type filter hook input priority 0;\n" +
+		"  tcp dport " + linkPort + " numgen random mod 100 < " + percent + " drop\n" +
+		"  tcp sport " + linkPort + " numgen random mod 100 < " + percent + " drop\n }\n}\nEND"
+}
+
+const unlose = "nft delete table inet pgrun_e2e_link"
+
+// TestBadLinks works through a link that is bad, or becomes so: in success, or with a clear error in time.
+func TestBadLinks(t *testing.T) {
+	l := newLab(t)
+	for _, tool := range []string{"nft", "tc"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("no %s: apt-get install nftables iproute2", tool)
+		}
+	}
+	conf := remoteLink(t, l)
+	l.discard(t, linked)
+	l.incusCLI(t, "launch", "-q", "pgrun/debian-13", linked, "-p", "pgrun-lab", "-c", "user.pgrun.test=true")
+	work := func(text string) *exec.Cmd {
+		c := command(testdata("links.star"), "-e", "text="+text)
+		c.Env = append(c.Env, "INCUS_CONF="+conf)
+		return c
+	}
+	run(work("good")).check(t, 0)
+	for _, link := range links {
+		t.Run(link.name, func(t *testing.T) {
+			shell(t, link.make)
+			undo := undoOnce(t, link.undo)
+			began := time.Now()
+			p := l.startFor(t, work("new."))
+			select {
+			case <-p.done:
+			case <-time.After(2 * time.Minute):
+				t.Fatalf("has not ended after 2 minutes:\n%s", p.printed())
+			}
+			r := p.wait()
+			t.Logf("exit code %d after %s: %s", r.code, time.Since(began).Round(100*time.Millisecond), lastLine(r.out))
+			if link.works {
+				r.check(t, 0)
+				run(work("new.")).unchanged(t)
+			} else if r.code == 0 || !strings.Contains(r.out, linked+": ") {
+				t.Errorf("exit code %d, and no error that names the host:\n%s", r.code, r.out)
+			}
+			undo()
+			run(work("good")).check(t, 0)
+		})
+	}
+}
+
+// undoOnce undoes what a shell line made, at the latest at the end of the test.
+func undoOnce(t *testing.T, line string) func() {
+	t.Helper()
+	undone := false
+	undo := func() {
+		if !undone {
+			undone = true
+			shell(t, line)
+		}
+	}
+	t.Cleanup(undo)
+	return undo
+}
+
+// shell runs a line on this machine.
+func shell(t *testing.T, line string) {
+	t.Helper()
+	if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+}
+
+// remoteLink has the daemon listen on loopback, and makes a configuration of Incus's clients that has it as a remote. It
+// returns the configuration's directory.
+func remoteLink(t *testing.T, l *lab) string {
+	t.Helper()
+	const name = "pgrun-e2e-link"
+	l.incusCLI(t, "config", "set", "core.https_address=127.0.0.1:"+linkPort)
+	t.Cleanup(func() { shell(t, "incus config unset core.https_address") })
+	t.Cleanup(func() {
+		out, err := exec.Command("incus", "config", "trust", "list", "--format", "json").Output()
+		must(t, err)
+		var trusted []struct{ Name, Fingerprint string }
+		must(t, json.Unmarshal(out, &trusted))
+		for _, one := range trusted {
+			if one.Name == name {
+				shell(t, "incus config trust remove "+one.Fingerprint)
+			}
+		}
+	})
+	token, err := exec.Command("incus", "config", "trust", "add", "--quiet", name).Output()
+	must(t, err)
+	conf := t.TempDir()
+	add := exec.Command("incus", "remote", "add", "link", "https://127.0.0.1:"+linkPort, "--accept-certificate", "--token", strings.TrimSpace(string(token)))
+	add.Env = append(os.Environ(), "INCUS_CONF="+conf)
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return conf
+}
