@@ -180,11 +180,8 @@ func (d disk) Stat(_ context.Context, path string) (host.Info, error) {
 	return host.Info{}, fs.ErrNotExist
 }
 
-func (d disk) Look(_ context.Context, c host.Command) (host.Output, error) {
-	if c.Argv[0] == "getent" {
-		return host.Output{Stdout: "postgres:x:100:100::/var/lib/postgresql:/bin/bash\n"}, nil
-	}
-	return host.Output{Stdout: c.Argv[len(c.Argv)-1] + "\n"}, nil
+func (disk) ReadFile(context.Context, string) ([]byte, error) {
+	return []byte("root:x:0:0:root:/root:/bin/bash\npostgres:x:100:100::/var/lib/postgresql:/bin/bash\n"), nil
 }
 
 // A formation does not begin with an empty cluster while another host holds its data.
