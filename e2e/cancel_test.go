@@ -27,7 +27,10 @@ func TestCancelled(t *testing.T) {
 		{"a deadline", []string{"-e", "limit=2s"}, func(*testing.T, *process) {}, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := l.startFor(t, command(append([]string{playbook}, test.args...)...))
+			c := command(append([]string{playbook}, test.args...)...)
+			// pgrun does not end by a SIGHUP where it is started under nohup, as these tests may be.
+			c.Path, c.Args = "/usr/bin/env", append([]string{"env", "--default-signal=HUP", c.Path}, c.Args[1:]...)
+			p := l.startFor(t, c)
 			p.until(victim + ": at work")
 			p.until(beside + ": at work")
 			for _, name := range []string{victim, beside} {

@@ -41,7 +41,7 @@ func (c creation) portTaken(ctx context.Context, r host.Reader, own layout) erro
 	return nil
 }
 
-// taken says which other cluster the service runs, before a server is created.
+// taken says which other cluster the service runs, where it does not run the one in pgdata yet.
 func (s service) taken(ctx context.Context, r host.Reader, pgdata string) error {
 	c := host.Command{Argv: []string{"systemctl", "show", "--property=Environment", "--value", string(s)}}
 	out, err := host.Succeeded(c)(r.Look(ctx, c))

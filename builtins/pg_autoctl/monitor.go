@@ -32,6 +32,15 @@ func checkMonitor(ctx context.Context, r host.Reader, p monitorParams) (*builtin
 	if err != nil {
 		return nil, err
 	}
+	marked, err := exists(ctx, r, files.created())
+	if err != nil {
+		return nil, err
+	}
+	if !marked {
+		if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.portTaken(ctx, r, files); err != nil {
 		return nil, err
 	}
@@ -39,12 +48,8 @@ func checkMonitor(ctx context.Context, r host.Reader, p monitorParams) (*builtin
 	if err != nil {
 		return nil, err
 	}
-	marked, err := exists(ctx, r, files.created())
-	if err != nil || marked && data == usedCluster {
-		return nil, err
-	}
-	if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
-		return nil, err
+	if marked && data == usedCluster {
+		return nil, nil
 	}
 	pgctl, err := p.findPGCtl(ctx, r)
 	if err != nil {

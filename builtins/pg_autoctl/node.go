@@ -63,6 +63,15 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 	if err != nil {
 		return nil, err
 	}
+	holds, err := files.holdsNode(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if !holds {
+		if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.portTaken(ctx, r, files); err != nil {
 		return nil, err
 	}
@@ -77,9 +86,6 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 	next, err := p.decide(now)
 	if err != nil || next.nothing() {
 		return &builtin.Change{Learned: nodeResult{}}, err
-	}
-	if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
-		return nil, err
 	}
 	if next.First {
 		if err := p.firstOfAll(ctx); err != nil {

@@ -131,8 +131,12 @@ func (p registerParams) strayOn(ctx context.Context, on builtin.Host, f formatio
 	if err != nil {
 		return nil, err
 	}
-	if holds, err := files.holdsNode(ctx, r); err != nil || !holds {
+	holds, err := files.holdsNode(ctx, r)
+	if err != nil {
 		return nil, err
+	}
+	if !holds {
+		return nil, service(p.Service).taken(ctx, r, p.PGData)
 	}
 	settings, err := readSettings(ctx, r, files)
 	if err != nil {
