@@ -20,21 +20,23 @@ var links = []struct {
 	name, make, undo string
 	works            bool
 }{
-	{"5 % of the packets lost, each way", lose("5"), unlose, true},
+	{"5 % of the packets lost, each way", drop("numgen random mod 100 < 5"), undrop, true},
 	{"1 Mbit/s",
-		"tc qdisc add dev lo root handle 1: prio && tc qdisc add dev lo parent 1:3 handle 30: tbf rate 1mbit burst 128kb latency 2s && " +
-			"for port in dport sport; do tc filter add dev lo protocol ip parent 1: prio 3 u32 match ip $port " + linkPort + " 0xffff flowid 1:3; done",
+		"tc qdisc add dev lo root handle 1: htb default 10 && tc class add dev lo parent 1: classid 1:10 htb rate 10gbit && " +
+			"tc class add dev lo parent 1: classid 1:30 htb rate 1mbit ceil 1mbit burst 128kb cburst 128kb && " +
+			"for port in dport sport; do tc filter add dev lo protocol ip parent 1: prio 3 u32 match ip $port " + linkPort + " 0xffff flowid 1:30; done",
 		"tc qdisc del dev lo root", true},
-	{"cut", lose("100"), unlose, false},
+	{"cut", drop(""), undrop, false},
 }
 
-func lose(percent string) string {
+// drop has packets dropped, both ways, where a match of nft's holds.
+func drop(match string) string {
 	return "nft -f - <<'END'\ntable inet pgrun_e2e_link {\n chain input {\n  type filter hook input priority 0;\n" +
-		"  tcp dport " + linkPort + " numgen random mod 100 < " + percent + " drop\n" +
-		"  tcp sport " + linkPort + " numgen random mod 100 < " + percent + " drop\n }\n}\nEND"
+		"  tcp dport " + linkPort + " " + match + " drop\n" +
+		"  tcp sport " + linkPort + " " + match + " drop\n }\n}\nEND"
 }
 
-const unlose = "nft delete table inet pgrun_e2e_link"
+const undrop = "nft delete table inet pgrun_e2e_link"
 
 // TestBadLinks works through a link that is bad, or becomes so: in success, or with a clear error in time.
 func TestBadLinks(t *testing.T) {
