@@ -35,7 +35,7 @@ func TestCancelled(t *testing.T) {
 			p.until(beside + ": at work")
 			for _, name := range []string{victim, beside} {
 				if test.args == nil {
-					waitForSleepers(t, name, "3")
+					waitForSleepers(t, name, 3)
 				}
 			}
 			test.end(t, p)
@@ -51,7 +51,7 @@ func TestCancelled(t *testing.T) {
 				if got := inside(t, name, "cat /srv/cleaned"); got != "cleaned\n" {
 					t.Errorf("%s: the clean-up has not run: %q", name, got)
 				}
-				waitForSleepers(t, name, "0")
+				waitForSleepers(t, name, 0)
 				l.nothingLeft(t, name)
 			}
 		})
@@ -66,12 +66,15 @@ func send(s syscall.Signal) func(*testing.T, *process) {
 }
 
 // waitForSleepers waits until a container has so many of the processes that the work starts.
-func waitForSleepers(t *testing.T, name, want string) {
+func waitForSleepers(t *testing.T, name string, want int) {
 	t.Helper()
-	got := ""
-	for deadline := time.Now().Add(20 * time.Second); got != want; time.Sleep(100 * time.Millisecond) {
-		if got = strings.TrimSpace(inside(t, name, "pgrep -c -f '[s]leep 1234' || true")); time.Now().After(deadline) {
-			t.Fatalf("%s has %s processes of the work, want %s", name, got, want)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		got := len(strings.Fields(inside(t, name, "pgrep -f '[s]leep 1234'; test $? -le 1"))) // 1: there is none
+		switch {
+		case got == want:
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("%s has %d processes of the work, want %d", name, got, want)
 		}
 	}
 }

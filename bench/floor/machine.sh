@@ -4,7 +4,7 @@ set -eu
 pgdata=/var/lib/postgresql/17/pgaf
 config=/var/lib/postgresql/.config/pg_autoctl
 
-# Make sure that its data is of this version of PostgreSQL.
+# Make sure that its data is of this version of PostgreSQL. (Tests of the shell itself: no program is run for them.)
 for v in 11 12 13 14 15 16 18 19 20 21 22 23 24 25 26 27 28 29; do
 	[ ! -e /var/lib/postgresql/$v/pgaf/PG_VERSION ]
 done

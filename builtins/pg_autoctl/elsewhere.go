@@ -17,8 +17,14 @@ import (
 // empty database. A PGDATA whose path is made of PostgreSQL's version does that when the version changes. That error is
 // therefore none of those which a dry run takes for "not there yet".
 
-// portTaken says which other cluster is to have the port, whether or not the server is there already.
-func (c creation) portTaken(ctx context.Context, r host.Reader, own layout) error {
+// placeTaken says which other cluster the server would take the place of: on the port, and, where the server is not there
+// yet, as the service.
+func (c creation) placeTaken(ctx context.Context, r host.Reader, own layout, there bool) error {
+	if !there {
+		if err := service(c.Service).taken(ctx, r, own.pgdata); err != nil {
+			return err
+		}
+	}
 	all, err := own.all(ctx, r)
 	if err != nil {
 		return err

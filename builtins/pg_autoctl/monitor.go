@@ -36,12 +36,7 @@ func checkMonitor(ctx context.Context, r host.Reader, p monitorParams) (*builtin
 	if err != nil {
 		return nil, err
 	}
-	if !marked {
-		if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.portTaken(ctx, r, files); err != nil {
+	if err := p.placeTaken(ctx, r, files, marked); err != nil {
 		return nil, err
 	}
 	data, err := clusterAt(ctx, r, p.PGData)

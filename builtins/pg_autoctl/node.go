@@ -67,12 +67,7 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 	if err != nil {
 		return nil, err
 	}
-	if !holds {
-		if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.portTaken(ctx, r, files); err != nil {
+	if err := p.placeTaken(ctx, r, files, holds); err != nil {
 		return nil, err
 	}
 	now, err := p.look(ctx, r, files)
