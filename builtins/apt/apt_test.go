@@ -236,7 +236,7 @@ func testLocks(m machine) {
 		<-waited
 	}
 	release := m.hold("/var/lib/dpkg/lock")
-	m.Fails(`apt.hold(h, "tree", lock_timeout = "0s")`, "hold tree: the dpkg database lock is held by process ")
+	m.Fails(`apt.hold(h, "tree", lock_timeout = "0s")`, "hold tree: /var/lib/dpkg/lock is held by process ")
 	release()
 
 	began := time.Now()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/pgrun/pgrun/runtime/host"
@@ -67,40 +68,50 @@ func (g *get) run(ctx context.Context, what string, argv ...string) (host.Output
 			return out, err
 		}
 		failed.Command = what
-		lock, locked := lockIn(out)
-		if !locked {
+		lock := lockIn(out.Stderr)
+		if lock == "" {
 			return out, err
 		}
+		held := fmt.Sprintf("%s is held by %s", lock, holder(ctx, g.h, lock))
 		if time.Since(began) >= g.lockTimeout {
 			return out, fmt.Errorf("%s: %s, and was not free within %s (lock_timeout): wait until that is done, or stop it",
-				what, lock, g.lockTimeout)
+				what, held, g.lockTimeout)
 		}
 		if err := host.Pause(ctx, time.Second); err != nil {
-			return out, fmt.Errorf("%s: %s: %w", what, lock, err)
+			return out, fmt.Errorf("%s: %s: %w", what, held, err)
 		}
 	}
 }
 
-// lockIn reports whether a command failed because of a lock, and says which one and who holds it.
+// lockIn returns the lock because of which a command failed, or "".
 //
-// APT says so as "E: Could not get lock F. It is held by process 7 (apt-get)", or after it has waited for it
-// with that on its standard output, and "E: Unable to acquire the dpkg frontend lock (F), is another process
-// using it?" as the error. dpkg says "dpkg: error: dpkg frontend lock was locked by another process with pid
-// 7", since version 1.22 with the program's path.
-func lockIn(out host.Output) (string, bool) {
-	if !regexp.MustCompile(`Could not get lock|is another process using it|lock was locked by`).MatchString(out.Stderr) {
-		return "", false
+// APT says "E: Could not get lock F." with more, or "E: Unable to acquire the dpkg frontend lock (F), is another
+// process using it?"; dpkg says "dpkg: error: dpkg frontend lock was locked by", and of its other one "dpkg
+// database lock".
+func lockIn(stderr string) string {
+	if m := regexp.MustCompile(`Could not get lock (\S+?)\.? |lock \((\S+)\), is another process using it`).FindStringSubmatch(stderr); m != nil {
+		return m[1] + m[2]
 	}
-	said := out.Stderr + out.Stdout
-	if m := regexp.MustCompile(`Could not get lock (\S+)\. It is held by process (\d+) \((.*?)\)`).FindStringSubmatch(said); m != nil {
-		return fmt.Sprintf("%s is held by process %s (%s)", m[1], m[2], m[3]), true
+	switch m := regexp.MustCompile(`dpkg (frontend|database) lock was locked by`).FindStringSubmatch(stderr); {
+	case m == nil:
+		return ""
+	case m[1] == "frontend":
+		return "/var/lib/dpkg/lock-frontend"
+	default:
+		return "/var/lib/dpkg/lock"
 	}
-	if m := regexp.MustCompile(`(dpkg \w+ lock) was locked by (?:another process|(\S+) process) with pid (\d+)`).FindStringSubmatch(said); m != nil {
-		holder := m[3]
-		if m[2] != "" {
-			holder += " (" + m[2] + ")"
+}
+
+// holder says who holds a lock, where that can be seen.
+func holder(ctx context.Context, h host.Host, lock string) string {
+	// What APT and dpkg say of it depends on their versions, and on how long they waited.
+	out, err := h.Run(ctx, host.Command{Argv: []string{"lslocks", "--raw", "--noheadings", "--output=PID,COMMAND,PATH"}})
+	if err == nil {
+		for line := range strings.Lines(out.Stdout) {
+			if f := strings.Fields(line); len(f) == 3 && f[2] == lock {
+				return fmt.Sprintf("process %s (%s)", f[0], f[1])
+			}
 		}
-		return fmt.Sprintf("the %s is held by process %s", m[1], holder), true
 	}
-	return "the package manager is in use by another process", true
+	return "another process"
 }
