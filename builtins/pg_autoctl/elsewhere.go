@@ -79,8 +79,12 @@ func inUse(ctx context.Context, r host.Reader, pgdata, other, whose string) erro
 
 // all finds the layouts of all PGDATAs for which pg_autoctl has settings.
 func (l layout) all(ctx context.Context, r host.Reader) (found []layout, err error) {
+	looked := 0
 	var walk func(pgdata string) error
 	walk = func(pgdata string) error {
+		if looked++; looked > maxNodes {
+			return fmt.Errorf("there are more than %d directories in %s", maxNodes, path.Dir(layout{l.home, "/"}.settings()))
+		}
 		at := layout{l.home, pgdata}
 		entries, err := r.ReadDir(ctx, path.Dir(at.settings()))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

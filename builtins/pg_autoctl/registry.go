@@ -150,6 +150,9 @@ func (f formation) stable() error {
 	return f.settled()
 }
 
+// maxNodes is how many nodes are believed: a monitor may be hostile.
+const maxNodes = 1000
+
 // readFormation reads a formation from the monitor on r.
 func (s server) readFormation(ctx context.Context, r host.Reader, name string) (formation, error) {
 	f := formation{Name: name}
@@ -179,6 +182,9 @@ func (s server) readFormation(ctx context.Context, r host.Reader, name string) (
 			known = true
 			if id == nil {
 				return nil
+			}
+			if len(f.Nodes) == maxNodes {
+				return fmt.Errorf("the monitor lists more than %d nodes", maxNodes)
 			}
 			f.Nodes = append(f.Nodes, Node{
 				ID: *id, Name: or(nodeName), Host: or(address), Port: or(port), Group: or(group),

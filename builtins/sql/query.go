@@ -60,6 +60,9 @@ func (p queryParams) run(ctx context.Context, r host.Reader, row func(names []st
 	})
 }
 
+// valueSize is what a value takes besides its text, about.
+const valueSize = 16
+
 // selectRows runs a query with as many of the arguments as it has parameters, and passes each row to
 // row until that returns false. param names the builtin's parameter that holds the query.
 func selectRows(ctx context.Context, conn *pgx.Conn, param, query string, values []starlark.Value, row func(names []string, values []starlark.Value) bool) error {
@@ -90,7 +93,7 @@ func selectRows(ctx context.Context, conn *pgx.Conn, param, query string, values
 	for result.NextRow() {
 		converted := make([]starlark.Value, len(names))
 		for i, text := range result.Values() {
-			size += len(text)
+			size += valueSize + len(text)
 			if converted[i], err = fromServer(conn.TypeMap(), statement.Fields[i].DataTypeOID, text); err != nil {
 				return fmt.Errorf("%s: column %s: %w", param, names[i], err)
 			}

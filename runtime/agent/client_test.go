@@ -247,6 +247,20 @@ func TestListWithoutEnd(t *testing.T) {
 	}
 }
 
+func TestNamesThatLeadElsewhere(t *testing.T) {
+	for _, name := range []string{"", ".", "..", "a/b"} {
+		c := hostile(t, func(w io.Writer, f frame) {
+			if f.kind == kindRequest {
+				_, _ = w.Write(frame{kindData, f.stream, fmt.Appendf(nil, "{\"Name\":%q}\n", name)}.encode(nil))
+				_, _ = w.Write(frame{kindReply, f.stream, []byte("{}")}.encode(nil))
+			}
+		})
+		if _, err := c.ReadDir(t.Context(), "/srv"); err == nil || !strings.Contains(err.Error(), "no name of a file") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
 func TestCancelledCallThatIsNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := hostile(t, func(w io.Writer, f frame) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/pgrun/pgrun/runtime/host"
 )
@@ -45,6 +46,9 @@ func (c *Client) ReadDir(ctx context.Context, path string) ([]host.Info, error) 
 		var info host.Info
 		if err := json.Unmarshal(line, &info); err != nil {
 			return nil, fmt.Errorf("%w: the agent's list of %s: %w", ErrLost, path, err)
+		}
+		if info.Name == "" || info.Name == "." || info.Name == ".." || strings.Contains(info.Name, "/") {
+			return nil, fmt.Errorf("%w: the agent lists %q, which is no name of a file, in %s", ErrLost, info.Name, path)
 		}
 		infos = append(infos, info)
 	}

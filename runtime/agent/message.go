@@ -120,6 +120,9 @@ type reply struct {
 // maxErrorText bounds the text of an error on the wire.
 const maxErrorText = 64 << 10
 
+// cutShort ends the text of a longer one.
+const cutShort = " ..."
+
 // wireError is an error on its way: its text, and what errors.Is must still know about it.
 type wireError struct {
 	Text    string `json:"text"`
@@ -143,7 +146,7 @@ var ErrRefused = errors.New("refused")
 func toWire(err error) *wireError {
 	w := &wireError{Text: err.Error()}
 	if len(w.Text) > maxErrorText {
-		w.Text = w.Text[:maxErrorText] + " ..."
+		w.Text = w.Text[:maxErrorText] + cutShort
 	}
 	w.Text = strings.ToValidUTF8(w.Text, "\ufffd")
 	if notFound, ok := errors.AsType[*host.NotFound](err); ok {
@@ -163,7 +166,7 @@ func fromWire(w *wireError) error {
 	if w.Program != "" {
 		return &host.NotFound{Program: w.Program}
 	}
-	return &remoteError{text: w.Text, is: sentinels[w.Is]}
+	return &remoteError{text: w.Text[:min(len(w.Text), maxErrorText+len(cutShort))], is: sentinels[w.Is]}
 }
 
 // remoteError is an error that an agent reported.

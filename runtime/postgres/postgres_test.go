@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -101,6 +102,35 @@ func TestURI(t *testing.T) {
 				t.Errorf("%s: %q in %q, %v", uri, who, what, err)
 			}
 		}
+	}
+}
+
+// What a hostile server says of a message's length is not believed.
+func TestMessageWithoutEnd(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte{'R', 0x30, 0, 0, 0, 0, 0, 0, 0})
+		}
+	}()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	uri := builtin.Plain("postgres://a:hunter2hunter2@" + listener.Addr().String() + "/postgres?sslmode=disable&connect_timeout=5")
+	err = Read(t.Context(), server.Host, Target{URI: uri}, func(pgx.Tx) error { return nil })
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "invalid body length") {
+		t.Error(err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 4*host.MaxRead {
+		t.Errorf("it took %d bytes to refuse", took)
 	}
 }
 
