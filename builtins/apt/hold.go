@@ -54,6 +54,8 @@ func checkMark(ctx context.Context, r host.Reader, p holdParams, verb string, ne
 		return nil, nil
 	}
 	change.Apply = func(ctx context.Context, h host.Host) error {
+		ctx, cancel := context.WithTimeout(ctx, p.LockTimeout+time.Minute)
+		defer cancel()
 		g := &get{h, p.LockTimeout}
 		_, err := g.run(ctx, verb+" "+some(todo, len(todo)), append([]string{"apt-mark", verb}, todo...)...)
 		return err

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/pgrun/pgrun/runtime/host"
 )
@@ -98,9 +99,6 @@ func (c creation) leftoverLine() string {
 // pg_autoctl would do it, too, but with trust for all local connections, and not atomically. And because its
 // creation starts the server, there would be a time in which trust is in force.
 func (c creation) initdb(ctx context.Context, h host.Host, pgctl string) error {
-	if err := c.removeWorkshop(ctx, h); err != nil {
-		return err
-	}
 	private := fs.FileMode(0o700)
 	if err := h.Mkdir(ctx, c.workshop(), host.Attributes{Owner: osUser, Group: osUser, Mode: &private}); err != nil {
 		return err
@@ -146,7 +144,10 @@ func (c creation) ensureInclude(ctx context.Context, h host.Host, dir string) er
 	return h.WriteFile(ctx, file, strings.NewReader(text+"\n"+line+"\n"), host.Attributes{Owner: osUser, Group: osUser, Mode: &mode})
 }
 
+// asPostgres runs a command that takes seconds.
 func (c creation) asPostgres(ctx context.Context, h host.Host, argv ...string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Minute, fmt.Errorf("%s has not ended after 10 minutes", argv[0]))
+	defer cancel()
 	cmd := host.Command{Argv: argv, User: osUser}
 	_, err := host.Succeeded(cmd)(h.Run(ctx, cmd))
 	return err

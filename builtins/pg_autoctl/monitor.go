@@ -62,6 +62,11 @@ func checkMonitor(ctx context.Context, r host.Reader, p monitorParams) (*builtin
 		if err := p.awaitCreation(ctx, h, p.Timeout); err != nil {
 			return err
 		}
+		if data != usedCluster {
+			if err := p.removeWorkshop(ctx, h); err != nil {
+				return err
+			}
+		}
 		if data == noCluster {
 			if err := p.initdb(ctx, h, pgctl); err != nil {
 				return err
@@ -75,7 +80,7 @@ func checkMonitor(ctx context.Context, r host.Reader, p monitorParams) (*builtin
 		}
 		return h.WriteFile(ctx, files.created(), strings.NewReader("pg_autoctl create monitor has finished.\n"), host.Attributes{Owner: osUser, Group: osUser})
 	}}
-	if data == noCluster {
+	if data != usedCluster {
 		leftover, err := p.leftover(ctx, r)
 		if err != nil {
 			return nil, err
@@ -83,6 +88,8 @@ func checkMonitor(ctx context.Context, r host.Reader, p monitorParams) (*builtin
 		if leftover {
 			change.Summary = append(change.Summary, p.leftoverLine())
 		}
+	}
+	if data == noCluster {
 		change.Summary = append(change.Summary, "initialize a cluster in "+p.PGData)
 	}
 	change.Summary = append(change.Summary, fmt.Sprintf("create the monitor in %s at %s", p.PGData, joinHostPort(p.Hostname, p.Port)))

@@ -87,7 +87,7 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 			return nil, err
 		}
 	}
-	if next.Initdb {
+	if next.First {
 		if next.Leftover, err = p.leftover(ctx, r); err != nil {
 			return nil, err
 		}
@@ -177,6 +177,11 @@ func (p nodeParams) make(ctx context.Context, h host.Host, files layout, pgctl s
 			return errors.Join(err, fmt.Errorf("pgdata: %s has changed since it was looked at: run again", p.PGData))
 		}
 		if err := h.Remove(ctx, p.PGData, true); err != nil {
+			return err
+		}
+	}
+	if t.Leftover {
+		if err := p.removeWorkshop(ctx, h); err != nil {
 			return err
 		}
 	}

@@ -54,10 +54,10 @@ func checkPerform(ctx context.Context, r host.Reader, p performParams) (*builtin
 		if err != nil {
 			return nil, err
 		}
-		if n.isPrimary() {
+		if n.isPrimary() && !f.underWay(n) {
 			return &builtin.Change{Learned: performResult{n.Name, n.Name, 0}}, nil
 		}
-		begun = n.touches(inPromotion...) // by a run that was cut off, or by the monitor itself
+		begun = n.isPrimary() || n.touches(inPromotion...) // by a run that was cut off, or by the monitor itself
 		if !begun && !n.in("secondary", "report_lsn") {
 			return nil, fmt.Errorf("node: %s is %s: only a secondary can be promoted", n.Name, n.states())
 		}
@@ -104,6 +104,16 @@ func checkPerform(ctx context.Context, r host.Reader, p performParams) (*builtin
 		return p.await(ctx, h, p.Operation+": the other nodes", formation.stable)
 	}
 	return change, nil
+}
+
+// underWay reports whether a node besides the one that is alive has not got to where it is to stay.
+func (f formation) underWay(besides *Node) bool {
+	for _, n := range f.Nodes {
+		if n.ID != besides.ID && n.ReportAge < alive && !n.in("secondary", "maintenance") {
+			return true
+		}
+	}
+	return false
 }
 
 func (p performParams) line(previous string) string {

@@ -181,7 +181,7 @@ func guard(name string, err *error) {
 
 // failure says which builtin failed where. The end of the task's own context is passed on as it is.
 func failure(ctx context.Context, on, name string, err error) error {
-	if cause := context.Cause(ctx); cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+	if cause := context.Cause(ctx); cause != nil && (errors.Is(err, cause) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		err = cause
 		if deadline := (*outcome.Deadline)(nil); errors.As(cause, &deadline) {
 			err = cutOff{cause}

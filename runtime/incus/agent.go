@@ -32,7 +32,7 @@ trap 'exit 1' HUP INT TERM
 push() {
 	mkdir -p "$1"
 	chmod 0700 "$1"
-	find "$1" -name '.new-*' -mmin +1 -exec rm -f {} + 2>/dev/null || :
+	for old in "$1"/.new-*; do [ -e "/proc/${old##*.new-}" ] || rm -f "$old"; done
 	new="$1/.new-$$"
 	cat > "$new"
 	[ "$(wc -c < "$new")" -eq "$size" ] || { echo "the agent arrived in part" >&2; exit 1; }
@@ -59,6 +59,8 @@ var errNoAgent = errors.New("the agent is not on the instance")
 // startAgent starts an agent that is there, else fails with errNoAgent. An agent speaks first: so
 // it has started once there is something to read.
 func (s *Server) startAgent(ctx context.Context, instance, file string, readOnly bool) (*process, error) {
+	ctx, cancel := within(ctx, startTimeout)
+	defer cancel()
 	for _, dir := range agentDirs {
 		p, err := s.exec(ctx, instance, agent.Argv(dir+"/"+file, readOnly))
 		if err != nil {
@@ -83,6 +85,8 @@ func (s *Server) startAgent(ctx context.Context, instance, file string, readOnly
 
 // pushAgent puts the agent onto the instance.
 func (s *Server) pushAgent(ctx context.Context, instance, file string, program bin.Agent) error {
+	ctx, cancel := within(ctx, pushTimeout)
+	defer cancel()
 	data, err := program.Program()
 	if err != nil {
 		return fmt.Errorf("push the agent: %w", err)

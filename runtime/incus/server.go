@@ -188,6 +188,11 @@ func bounded(ctx context.Context, d time.Duration) (context.Context, context.Can
 	if _, ok := ctx.Deadline(); ok {
 		return context.WithCancel(ctx)
 	}
+	return within(ctx, d)
+}
+
+// within gives ctx a deadline, or an earlier one.
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d, fmt.Errorf("not done after %v", d))
 }
 

@@ -11,8 +11,11 @@ import (
 	"github.com/pgrun/pgrun/runtime/transport"
 )
 
-// startTimeout bounds the start of an agent, a push included, where the context does not.
-const startTimeout = 30 * time.Second
+// startTimeout bounds the start of an agent, and pushTimeout a push: of 3.3 MB, perhaps on a slow link.
+const (
+	startTimeout = 30 * time.Second
+	pushTimeout  = 2 * time.Minute
+)
 
 // explainTimeout bounds the look that may explain why an agent did not start.
 const explainTimeout = 2 * time.Second
@@ -31,9 +34,11 @@ type instanceTransport struct {
 // from the last time, or pushed now.
 func (t instanceTransport) Open(ctx context.Context, readOnly bool) (io.ReadWriteCloser, error) {
 	s := t.server
-	ctx, cancel := bounded(ctx, startTimeout)
+	ctx, cancel := bounded(ctx, startTimeout+pushTimeout)
 	defer cancel()
-	instance, err := s.running(ctx, t.instance)
+	look, cancelLook := within(ctx, startTimeout)
+	defer cancelLook()
+	instance, err := s.running(look, t.instance)
 	if err != nil {
 		return nil, err
 	}

@@ -51,11 +51,11 @@ func TestOpen(t *testing.T) {
 	if got := shell(t, s, name, "stat -c '%a %u' /run/pgrun /run/pgrun/*; ls -A /run/pgrun | wc -l"); got != "700 0\n700 0\n1\n" {
 		t.Errorf("on the instance there is\n%s", got)
 	}
-	// A push that was killed has left one of these behind, another is under way.
-	shell(t, s, name, "mkdir /var/lib/pgrun; touch -d '2 minutes ago' /var/lib/pgrun/.new-1; touch /var/lib/pgrun/.new-2")
+	// A push that was killed has left one of these behind; the other one's process is alive.
+	shell(t, s, name, "mkdir /var/lib/pgrun; touch /var/lib/pgrun/.new-1 /var/lib/pgrun/.new-99999999")
 	shell(t, s, name, "rm -r /run/pgrun; mount -o remount,noexec /run")
 	talk(t, s, name, false, "hello agent")
-	if got := shell(t, s, name, "ls -A /run/pgrun; cd /var/lib/pgrun; ls -d .new-*; ls agent-* | wc -l; mount -o remount,exec /run"); got != ".new-2\n1\n" {
+	if got := shell(t, s, name, "ls -A /run/pgrun; cd /var/lib/pgrun; ls -d .new-*; ls agent-* | wc -l; mount -o remount,exec /run"); got != ".new-1\n1\n" {
 		t.Errorf("on the instance there is\n%s", got)
 	}
 

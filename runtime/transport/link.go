@@ -12,9 +12,10 @@ import (
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
-// connectLimit is how long starting an agent may take, and closeLimit how long to end when it was cancelled.
+// connectLimit is how long starting an agent may take, a push of it on a slow link included, and closeLimit how long to end
+// when it was cancelled.
 const (
-	connectLimit = 30 * time.Second
+	connectLimit = 3 * time.Minute
 	closeLimit   = 5 * time.Second
 )
 
