@@ -82,7 +82,11 @@ func waitForSleepers(t *testing.T, name string, want int) {
 // inside runs a line in a container, not through pgrun's agent, and returns what it prints.
 func inside(t *testing.T, name, line string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "incus", "exec", "-T", name, "--", "sh", "-c", line).Output()
-	must(t, err)
-	return string(out)
+	var out, said strings.Builder
+	c := exec.CommandContext(t.Context(), "incus", "exec", "-T", name, "--", "sh", "-c", line)
+	c.Stdout, c.Stderr = &out, &said
+	if err := c.Run(); err != nil {
+		t.Fatalf("%s: %s: %v\n%s%s", name, line, err, out.String(), said.String())
+	}
+	return out.String()
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -45,9 +46,15 @@ var faults = []struct {
 	{"out of memory", func(t *testing.T, l *lab) {
 		l.incusCLI(t, "config", "set", victim, "limits.memory=96MiB")
 		inVictim("tail /dev/zero; true")(t, l)
-	}, func(t *testing.T, l *lab) { l.incusCLI(t, "config", "unset", victim, "limits.memory") }},
+	}, unlimited},
+	{"out of memory, its agent the first to go", func(t *testing.T, l *lab) {
+		l.incusCLI(t, "config", "set", victim, "limits.memory=96MiB")
+		inVictim("for p in $(pgrep -f '^/run/pgrun/agent-'); do echo 1000 > /proc/$p/oom_score_adj; done; tail /dev/zero; true")(t, l)
+	}, unlimited},
 	{daemonKilled, func(t *testing.T, l *lab) { restartDaemon(t) }, nil},
 }
+
+func unlimited(t *testing.T, l *lab) { l.incusCLI(t, "config", "unset", victim, "limits.memory") }
 
 // kinds are the calls of testdata/faults.star.
 var kinds = []string{"look", "command", "write", "copy", "wait", "service"}
@@ -73,11 +80,15 @@ func TestFaults(t *testing.T) {
 				continue
 			}
 			t.Run(fault.name+"/"+kind, func(t *testing.T) {
-				happened := meetFault(t, l, playbook, kind, fault.name, fault.happen)
-				fmt.Fprintf(&table, " %s |", happened)
+				happened := "has not ended"
+				t.Cleanup(func() { fmt.Fprintf(&table, " %s |", happened) })
+				undo := func() {}
 				if fault.undo != nil {
-					fault.undo(t, l)
+					undo = sync.OnceFunc(func() { fault.undo(t, l) })
 				}
+				t.Cleanup(undo)
+				happened = meetFault(t, l, playbook, kind, fault.name, fault.happen)
+				undo()
 				again := run(command(playbook, "-e", "kind=look"))
 				again.check(t, 0, "went on")
 			})

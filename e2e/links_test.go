@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -18,15 +19,17 @@ const (
 // links are what can be wrong with the way to an Incus daemon that is on another machine.
 var links = []struct {
 	name, make, undo string
+	underWay         bool // it becomes so while a command runs
 	works            bool
 }{
-	{"5 % of the packets lost, each way", drop("numgen random mod 100 < 5"), undrop, true},
+	{"5 % of the packets lost, each way", drop("numgen random mod 100 < 5"), undrop, false, true},
 	{"1 Mbit/s",
 		"tc qdisc add dev lo root handle 1: htb default 10 && tc class add dev lo parent 1: classid 1:10 htb rate 10gbit && " +
 			"tc class add dev lo parent 1: classid 1:30 htb rate 1mbit ceil 1mbit burst 128kb cburst 128kb && " +
 			"for port in dport sport; do tc filter add dev lo protocol ip parent 1: prio 3 u32 match ip $port " + linkPort + " 0xffff flowid 1:30; done",
-		"tc qdisc del dev lo root", true},
-	{"cut", drop(""), undrop, false},
+		"tc qdisc del dev lo root", false, true},
+	{"cut", drop(""), undrop, false, false},
+	{"cut while a command runs", drop(""), undrop, true, false},
 }
 
 // drop has packets dropped, both ways, where a match of nft's holds.
@@ -46,6 +49,9 @@ func TestBadLinks(t *testing.T) {
 			t.Fatalf("no %s: apt-get install nftables iproute2", tool)
 		}
 	}
+	for _, link := range links {
+		_ = exec.Command("sh", "-c", link.undo).Run() // of a test that was killed
+	}
 	conf := remoteLink(t, l)
 	l.discard(t, linked)
 	l.incusCLI(t, "launch", "-q", "pgrun/debian-13", linked, "-p", "pgrun-lab", "-c", "user.pgrun.test=true")
@@ -57,10 +63,18 @@ func TestBadLinks(t *testing.T) {
 	run(work("good")).check(t, 0)
 	for _, link := range links {
 		t.Run(link.name, func(t *testing.T) {
-			shell(t, link.make)
-			undo := undoOnce(t, link.undo)
+			undo := sync.OnceFunc(func() { shell(t, link.undo) })
+			var p *process
 			began := time.Now()
-			p := l.startFor(t, work("new."))
+			if link.underWay {
+				p = l.startFor(t, work("new."))
+				p.until(linked + ": at work")
+			}
+			t.Cleanup(undo)
+			shell(t, link.make)
+			if p == nil {
+				p = l.startFor(t, work("new."))
+			}
 			select {
 			case <-p.done:
 			case <-time.After(2 * time.Minute):
@@ -80,20 +94,6 @@ func TestBadLinks(t *testing.T) {
 	}
 }
 
-// undoOnce undoes what a shell line made, at the latest at the end of the test.
-func undoOnce(t *testing.T, line string) func() {
-	t.Helper()
-	undone := false
-	undo := func() {
-		if !undone {
-			undone = true
-			shell(t, line)
-		}
-	}
-	t.Cleanup(undo)
-	return undo
-}
-
 // shell runs a line on this machine.
 func shell(t *testing.T, line string) {
 	t.Helper()
@@ -107,9 +107,15 @@ func shell(t *testing.T, line string) {
 func remoteLink(t *testing.T, l *lab) string {
 	t.Helper()
 	const name = "pgrun-e2e-link"
+	before, err := exec.Command("incus", "config", "get", "core.https_address").Output()
+	must(t, err)
+	listens := strings.TrimSpace(string(before))
+	if listens == "127.0.0.1:"+linkPort { // since a test that was killed
+		listens = ""
+	}
 	l.incusCLI(t, "config", "set", "core.https_address=127.0.0.1:"+linkPort)
-	t.Cleanup(func() { shell(t, "incus config unset core.https_address") })
-	t.Cleanup(func() {
+	t.Cleanup(func() { shell(t, "incus config set core.https_address='"+listens+"'") })
+	distrust := func() {
 		out, err := exec.Command("incus", "config", "trust", "list", "--format", "json").Output()
 		must(t, err)
 		var trusted []struct{ Name, Fingerprint string }
@@ -119,7 +125,9 @@ func remoteLink(t *testing.T, l *lab) string {
 				shell(t, "incus config trust remove "+one.Fingerprint)
 			}
 		}
-	})
+	}
+	distrust() // of a test that was killed
+	t.Cleanup(distrust)
 	token, err := exec.Command("incus", "config", "trust", "add", "--quiet", name).Output()
 	must(t, err)
 	conf := t.TempDir()

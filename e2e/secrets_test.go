@@ -49,10 +49,10 @@ func startHunt(t *testing.T, f *formation) *hunt {
 	return h
 }
 
-// watch keeps what ps would show to anybody, and what /proc shows to root: of each process as soon as it is there, and for a
-// while, in which it may become another program.
+// watch keeps what ps would show to anybody, and what /proc shows to root: of each process as soon as it is there, for a
+// while, in which it may become another program, and then every two seconds.
 func (h *hunt) watch() {
-	const every, reads = 20 * time.Millisecond, 4
+	const every, reads, again = 20 * time.Millisecond, 4, 100
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	read := map[string]int{}
@@ -65,9 +65,8 @@ func (h *hunt) watch() {
 		now, _ := filepath.Glob("/proc/[0-9]*")
 		left := map[string]int{}
 		for _, process := range now {
-			left[process] = read[process] + 1
+			left[process] = (read[process] + 1) % again
 			if read[process] >= reads {
-				left[process] = reads
 				continue
 			}
 			for _, what := range []string{"/cmdline", "/environ"} {

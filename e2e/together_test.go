@@ -1,0 +1,57 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Two runs at once on the same hosts get in each other's way at worst: each ends in success or with an error that says
+// where, neither ends the other's work or removes its files, and the next run converges.
+func TestTwoAtOnce(t *testing.T) {
+	l := newLab(t)
+	t.Run("changes", func(t *testing.T) {
+		l.discard(t, killed)
+		change := func(version int) *exec.Cmd {
+			return command(testdata("kills.star"), "-e", fmt.Sprintf("version=%d", version))
+		}
+		run(change(1)).check(t, 0)
+		watch := startReader(t)
+		for version := 2; version < 6; version += 2 {
+			l.bothEnd(t, change(version), change(version+1))
+		}
+		run(change(7)).check(t, 0)
+		watch.whole(t)
+		run(change(7)).unchanged(t)
+		l.nothingLeft(t, killed)
+	})
+	t.Run("a formation", func(t *testing.T) {
+		must(t, l.incus.DeleteInstance(t.Context(), l.one("secondary"), true))
+		l.bothEnd(t, command("postgres_ha.star"), command("postgres_ha.star"))
+		run(command("postgres_ha.star")).check(t, 0)
+		l.heal()
+		run(command("postgres_ha.star")).unchanged(t)
+		for _, name := range l.hosts("postgres_ha.star", "Launch the container") {
+			l.nothingLeft(t, name)
+		}
+	})
+}
+
+// bothEnd runs two commands at once.
+func (l *lab) bothEnd(t *testing.T, commands ...*exec.Cmd) {
+	t.Helper()
+	var runs []*process
+	for _, c := range commands {
+		runs = append(runs, l.startFor(t, c))
+	}
+	for _, p := range runs {
+		r := p.wait()
+		t.Logf("exit code %d", r.code)
+		if r.code != 0 && (r.code != 1 || !strings.Contains(r.out, "failed: [")) || strings.Contains(r.out, "internal error") {
+			t.Errorf("exit code %d:\n%s", r.code, r.out)
+		} else if r.code != 0 {
+			t.Log(r.out)
+		}
+	}
+}
