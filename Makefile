@@ -49,6 +49,12 @@ test: build ## Run all tests, those on the real lab included, which is brought u
 e2e: build ## Run the end-to-end tests alone: a formation in the lab, what is done to it, its failover. As root.
 	PGRUN_E2E=1 go test -count=1 -timeout 60m -v ./e2e
 
+.PHONY: race
+race: build ## Run all tests, those in the lab included, with Go's race detector in them and in pgrun. As root.
+	CGO_ENABLED=1 go build -race -o bin/pgrun-race ./cmd/pgrun
+	CGO_ENABLED=1 go test -race -count=1 -timeout 60m ./...
+	CGO_ENABLED=1 PGRUN=$(CURDIR)/bin/pgrun-race PGRUN_E2E=1 go test -race -count=1 -timeout 90m -v ./e2e
+
 .PHONY: lint
 lint: build ## Look for mistakes in the Go code and the playbooks, known vulnerabilities, licences.
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
