@@ -63,7 +63,7 @@ var kinds = []string{"look", "command", "write", "copy", "wait", "service"}
 // that names the host; the host beside it, if the fault is not its own, goes on to the end; and the next run, once the fault is undone, succeeds.
 // With PGRUN_FAULTS=FILE it is all of them, and FILE gets the table of what happened; else it is a few.
 func TestFaults(t *testing.T) {
-	l := newLab(t)
+	l := newIncus(t)
 	if _, err := os.Stat("/run/pgrun/processes/incusd"); errors.Is(err, fs.ErrNotExist) {
 		t.Log("systemd runs the daemon here: it is restarted through systemd")
 	}

@@ -18,7 +18,7 @@ const killed = "pgrun-e2e-kills"
 // container after it, and nobody ever reads half a file. PGRUN_KILLS says how often, for a change, a failover test and the
 // first run of a formation; without it, a change is killed a few times. PGRUN_SEED repeats a run's moments.
 func TestKilledAnywhere(t *testing.T) {
-	l := newLab(t)
+	l := newIncus(t)
 	seed := uint64(time.Now().UnixNano())
 	if given := os.Getenv("PGRUN_SEED"); given != "" {
 		var err error
@@ -36,7 +36,7 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 	t.Run("change", func(t *testing.T) { killChanges(t, l, kills, moments) })
 	if everything {
-		t.Run("failover test", func(t *testing.T) { killFailoverTests(t, l, kills, moments) })
+		t.Run("failover test", func(t *testing.T) { killFailoverTests(t, kills, moments) })
 		t.Run("first run", func(t *testing.T) { killFirstRuns(t, kills, moments) })
 	}
 }
@@ -96,7 +96,8 @@ func killChanges(t *testing.T, l *lab, kills int, moments *rand.Rand) {
 	}
 }
 
-func killFailoverTests(t *testing.T, l *lab, kills int, moments *rand.Rand) {
+func killFailoverTests(t *testing.T, kills int, moments *rand.Rand) {
+	l := newLab(t)
 	for n := 0; n < kills; {
 		if l.kill(t, command("test_pg_failover.star"), part(moments, 50*time.Second)) {
 			n++

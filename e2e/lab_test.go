@@ -4,7 +4,9 @@
 // minutes. They run bin/pgrun, or what PGRUN names. With PGRUN_E2E_INVENTORY they run on the formation of
 // that inventory instead, which has to be there, and whose containers they stop, freeze and delete.
 //
-// Whatever a test takes, it puts back: each begins and ends with a healthy formation.
+// Whatever a test takes, it puts back: each that is about the lab's formation begins and ends with a healthy one.
+// Go runs the files in the order of their names: those of lab_* come last, since an idle formation takes half of a small
+// machine, which the others have better use for.
 package e2e_test
 
 import (
@@ -24,19 +26,31 @@ import (
 	"github.com/pgrun/pgrun/runtime/incus"
 )
 
-// lab is the formation under test.
+// lab is the lab's Incus, and the formation under test.
 type lab struct {
 	t     *testing.T
 	incus *incus.Server
 }
 
-// newLab returns the lab, up and healthy. Where Incus cannot run, the test is skipped, or fails in CI.
+// newLab returns the lab with its formation, up and healthy. Where Incus cannot run, the test is skipped, or fails in CI.
 func newLab(t *testing.T) *lab {
+	t.Helper()
+	l := newIncus(t)
+	if why := formationUp(); why != nil {
+		t.Fatal(why)
+	}
+	l.heal()
+	t.Cleanup(l.heal)
+	return l
+}
+
+// newIncus returns the lab, whether its formation is up or not.
+func newIncus(t *testing.T) *lab {
 	t.Helper()
 	if os.Getenv("PGRUN_E2E") != "1" {
 		t.Skip("end-to-end tests run with PGRUN_E2E=1: make test")
 	}
-	if why := up(); why != nil {
+	if why := incusUp(); why != nil {
 		var cannot *cannotRun
 		if errors.As(why, &cannot) && os.Getenv("CI") == "" {
 			t.Skip(why)
@@ -48,10 +62,7 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	l := &lab{t, server}
-	l.heal()
-	t.Cleanup(l.heal)
-	return l
+	return &lab{t, server}
 }
 
 // cannotRun says why there can be no lab here.
@@ -59,25 +70,36 @@ type cannotRun struct{ why string }
 
 func (e *cannotRun) Error() string { return "no lab: " + e.why }
 
-// up brings the lab up, once for all tests.
-var up = sync.OnceValue(func() error {
-	if os.Geteuid() != 0 {
-		return &cannotRun{"Incus wants root"}
-	}
+// incusUp and formationUp bring the lab up, once for all tests.
+var (
+	incusUp = sync.OnceValue(func() error {
+		if os.Geteuid() != 0 {
+			return &cannotRun{"Incus wants root"}
+		}
+		r := bringUp("lab.star")
+		if r.code == 3 {
+			return &cannotRun{"Incus cannot run here:\n" + r.out}
+		}
+		return r.failure("lab.star")
+	})
+	formationUp = sync.OnceValue(func() error { return bringUp("postgres_ha.star").failure("postgres_ha.star") })
+)
+
+// bringUp runs a playbook, unless the formation under test is another's.
+func bringUp(playbook string) result {
 	if os.Getenv("PGRUN_E2E_INVENTORY") != "" {
+		return result{}
+	}
+	return run(command(playbook))
+}
+
+// failure is the error of a run that did not end well.
+func (r result) failure(what string) error {
+	if r.code == 0 {
 		return nil
 	}
-	for _, playbook := range []string{"lab.star", "postgres_ha.star"} {
-		r := run(command(playbook))
-		switch {
-		case r.code == 3 && playbook == "lab.star":
-			return &cannotRun{"Incus cannot run here:\n" + r.out}
-		case r.code != 0:
-			return errors.New(playbook + ":\n" + r.out)
-		}
-	}
-	return nil
-})
+	return errors.New(what + ":\n" + r.out)
+}
 
 // healTime bounds how long the formation takes to be healthy again.
 const healTime = 2 * time.Minute

@@ -30,7 +30,7 @@ func newFormation(t *testing.T, name string) *formation {
 		t.Skip("a formation of its own takes the lab's network, and PGRUN_E2E_INVENTORY is not the lab")
 	}
 	dir := t.TempDir()
-	f := &formation{newLab(t), testdata(name + ".star"), "pgrun-e2e-" + name + "-", filepath.Join(dir, "formation"), filepath.Join(dir, "vault-password")}
+	f := &formation{newIncus(t), testdata(name + ".star"), "pgrun-e2e-" + name + "-", filepath.Join(dir, "formation"), filepath.Join(dir, "vault-password")}
 	password := "no vault in this inventory"
 	if _, err := os.Stat(strings.TrimSuffix(f.inventory, ".star") + ".vault.yml"); err == nil {
 		password = vaultPassword
@@ -128,7 +128,6 @@ const (
 
 // The formation on Debian 12, from the first dry run on, before which there is nothing; and where its secrets are then.
 func TestDebian12(t *testing.T) {
-	t.Parallel()
 	f := newFormation(t, "debian12")
 	f.exits(0, command("lab.star", "-e", "debian=12"))
 
@@ -174,7 +173,6 @@ func TestDebian12(t *testing.T) {
 // Three data nodes, of which two have each commit, with PostgreSQL from a repository as PGDG's. What comes
 // from there has a version that ends in +pgrun1, see repository.star.
 func TestThreeNodesFromRepository(t *testing.T) {
-	t.Parallel()
 	f := newFormation(t, "three")
 	fingerprint, _ := f.exits(0, command(testdata("repository.star"), "--output", "json")).data(t)["fingerprint"].(string)
 
@@ -230,7 +228,7 @@ func TestTooManySyncStandbys(t *testing.T) {
 // The placeholder is refused in an inventory that is not a lab's, such as the example that users copy. Its
 // hosts are on a remote that there is not: who touched them would fail in another way.
 func TestPlaceholderPassword(t *testing.T) {
-	l := newLab(t)
+	l := newIncus(t)
 	directory := filepath.Join(t.TempDir(), "formation")
 	l.exits(3, command("postgres_ha.star", "-i", testdata("../../playbooks/inventories/example.star"), "-e", "directory="+directory),
 		"vault_pg_app_password is the placeholder", "encrypt it with ansible-vault", `vars = {"lab": True}`)
