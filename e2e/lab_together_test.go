@@ -26,6 +26,13 @@ func TestTwoAtOnce(t *testing.T) {
 		run(change(7)).unchanged(t)
 		l.nothingLeft(t, killed)
 	})
+	t.Run("instances", func(t *testing.T) {
+		l.discard(t, victim, beside)
+		playbook := faultPlaybook(t)
+		for _, r := range l.bothEnd(t, command(playbook, "-e", "kind=look"), command(playbook, "-e", "kind=look")) {
+			r.check(t, 0, victim+": went on", beside+": went on")
+		}
+	})
 	t.Run("a formation", func(t *testing.T) {
 		must(t, l.incus.DeleteInstance(t.Context(), l.one("secondary"), true))
 		l.bothEnd(t, command("postgres_ha.star"), command("postgres_ha.star"))
@@ -38,8 +45,8 @@ func TestTwoAtOnce(t *testing.T) {
 	})
 }
 
-// bothEnd runs two commands at once.
-func (l *lab) bothEnd(t *testing.T, commands ...*exec.Cmd) {
+// bothEnd runs two commands at once, and returns what they left behind.
+func (l *lab) bothEnd(t *testing.T, commands ...*exec.Cmd) (results []result) {
 	t.Helper()
 	var runs []*process
 	for _, c := range commands {
@@ -47,6 +54,7 @@ func (l *lab) bothEnd(t *testing.T, commands ...*exec.Cmd) {
 	}
 	for _, p := range runs {
 		r := p.wait()
+		results = append(results, r)
 		t.Logf("exit code %d", r.code)
 		if r.code != 0 && (r.code != 1 || !strings.Contains(r.out, "failed: [")) || strings.Contains(r.out, "internal error") {
 			t.Errorf("exit code %d:\n%s", r.code, r.out)
@@ -54,4 +62,5 @@ func (l *lab) bothEnd(t *testing.T, commands ...*exec.Cmd) {
 			t.Log(r.out)
 		}
 	}
+	return results
 }

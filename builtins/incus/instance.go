@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -108,9 +109,13 @@ func (p instanceParams) planCreate(ctx context.Context, s *incus.Server, name st
 	}
 	t := thing{kind: "instance", name: name}
 	change := t.planCreate(fmt.Sprintf("from image %s (%s)", p.Image, kind), want, nil)
-	change.Apply = func(ctx context.Context, _ host.Host) error {
+	change.Apply = func(ctx context.Context, h host.Host) error {
 		learned := made{Name: name, Created: true}
 		err := p.create(ctx, s, name, want)
+		if errors.Is(err, fs.ErrExist) {
+			change.Learned, err = p.takeOver(ctx, h, s, name)
+			return err
+		}
 		if err == nil && p.Started {
 			learned.Address, err = p.up(ctx, s, name)
 		}
@@ -118,6 +123,28 @@ func (p instanceParams) planCreate(ctx context.Context, s *incus.Server, name st
 		return err
 	}
 	return change, nil
+}
+
+// takeOver waits for an instance that somebody else is creating, such as another run, and does what is still to be done.
+func (p instanceParams) takeOver(ctx context.Context, h host.Host, s *incus.Server, name string) (learned any, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("something else is creating instance %s, and it is not there after a minute", name))
+	defer cancel()
+	for {
+		if _, err := s.Instance(ctx, name); !errors.Is(err, host.ErrAbsent) {
+			break
+		}
+		if err := host.Pause(ctx, 200*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+	rest, err := checkInstance(ctx, h, p)
+	if err != nil {
+		return nil, err
+	}
+	if rest.Needed() {
+		err = rest.Apply(ctx, h)
+	}
+	return rest.Learned, err
 }
 
 // create creates the instance, with a mark that goes when it is whole. One that keeps the mark was cut off:

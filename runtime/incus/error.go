@@ -32,10 +32,22 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s: %s", e.Doing, e.Says, e.Advice)
 }
 
-// Is makes a 404 count as fs.ErrNotExist.
+// Is makes a 404 count as fs.ErrNotExist, and the creation of an instance whose name is taken as fs.ErrExist.
 func (e *Error) Is(target error) bool {
-	return target == fs.ErrNotExist && e.Status == http.StatusNotFound
+	switch target {
+	case fs.ErrNotExist:
+		return e.Status == http.StatusNotFound
+	case fs.ErrExist:
+		return strings.Contains(e.Says, busyCreating) || strings.Contains(e.Says, nameTaken)
+	}
+	return false
 }
+
+// The daemon's words for an instance that is there, or will be soon.
+const (
+	busyCreating = `Instance is busy running a "create" operation`
+	nameTaken    = "UNIQUE constraint failed: instances"
+)
 
 // advices are what to do about errors of the daemon that people meet. The errors of operations are
 // bare strings, so that their words are all there is to know them by.
@@ -45,14 +57,14 @@ var advices = []struct{ says, do string }{
 	{"Network not found", "make it with incus.network first, or see incus network list"},
 	{"Storage pool not found", "make it with incus.storage_pool first, or see incus storage list"},
 	{"No root device could be found", "give the instance a profile with a root disk, or a device of that kind"},
-	{"UNIQUE constraint failed: instances", "an instance of that name exists already"},
+	{nameTaken, "an instance of that name exists already"},
 	{"Unknown configuration key", "the keys are listed in Incus's documentation, under instance options"},
 	{"Failed parsing stream", "the image server cannot be reached from the Incus host: import the image from files instead"},
 	{"Failed getting remote image info", "no such image on that server, or the server cannot be reached: incus image list REMOTE: shows its images"},
 	{"Target only allowed when clustered", "leave the target out: this daemon is not in a cluster"},
 	{"Failed shutting down instance", "it did not stop in time: stop it with force, or give it longer"},
 	{"is currently in use", "what uses it must go first"},
-	{"Instance is busy running", "something else works on it, and did not end in time"},
+	{"Instance is busy running", "something else works on it: wait until that is done"},
 	{"Instance is running", "stop it first, or delete it with force"},
 	{"Project not found", "incus project create makes it"},
 	{"ETag doesn't match", "somebody else keeps changing it: try again"},
