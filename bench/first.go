@@ -13,6 +13,11 @@ var firstNames = []string{prefix + "monitor", prefix + "a", prefix + "b"}
 // firstRun compares a first run, from no containers to a healthy formation with the application's database, with the
 // same steps as a script. Most of it is the package manager's, and the mirror's.
 func firstRun(ctx context.Context, b *bench) ([]line, error) {
+	if !b.keep { // containers of other rows, idle, would take a part of a small machine
+		if err := b.remove(ctx, func(string) bool { return true }); err != nil {
+			return nil, err
+		}
+	}
 	secrets := filepath.Join(b.work, "formation")
 	afresh := func(ctx context.Context) error {
 		if err := os.RemoveAll(secrets); err != nil {

@@ -43,6 +43,7 @@ func TestFailoverOfUnhealthyFormation(t *testing.T) {
 	if err := l.incus.Stop(t.Context(), standby, true); err != nil {
 		t.Fatal(err)
 	}
+	l.exits(1, command("test_pg_failover.star", "--check"), "unhealthy baseline: ", standby)
 	r := l.exits(1, command("test_pg_failover.star"), "unhealthy baseline: ", standby)
 	if strings.Contains(r.out, stoppedLine) {
 		t.Errorf("something was stopped:\n%s", r.out)
