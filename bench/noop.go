@@ -46,6 +46,8 @@ func (b *bench) converge(ctx context.Context) error {
 	return err
 }
 
+const workNoop = "no-op of postgres_ha.star, 3 containers"
+
 // noop is a run of postgres_ha.star that finds nothing to do.
 func (b *bench) noop() side {
 	return side{unit: "s", command: "pgrun " + noopPlaybook, run: timed(func(ctx context.Context) error {
@@ -71,7 +73,7 @@ func noopFloor(ctx context.Context, b *bench) ([]line, error) {
 		return nil, err
 	}
 	return []line{{
-		Work: "no-op of postgres_ha.star, 3 containers", Ours: f[0],
+		Work: workNoop, Ours: f[0],
 		Against: "its looks by hand, a shell script a container", Theirs: &f[1],
 		Target: target{ratioAtMost, 1.2},
 	}}, nil
@@ -128,7 +130,7 @@ func noopAnsible(ctx context.Context, b *bench) ([]line, error) {
 		return nil, err
 	}
 	return []line{{
-		Work: "the same", Ours: f[0],
+		Work: workNoop, Ours: f[0],
 		Against: "the role as an Ansible playbook", Theirs: &f[1],
 		Target: target{timesFaster, 80},
 	}}, nil

@@ -88,6 +88,7 @@ func TestFaults(t *testing.T) {
 				}
 				t.Cleanup(undo)
 				happened = meetFault(t, l, playbook, kind, fault.name, fault.happen)
+				t.Log(happened)
 				undo()
 				again := run(command(playbook, "-e", "kind=look"))
 				again.check(t, 0, "went on")
