@@ -45,6 +45,8 @@ func habitual(err error, source []byte) error {
 		hint = "the lines that belong to a def, if, else or for are indented, with four spaces"
 	case strings.HasPrefix(e.Msg, "got string literal") && formatted.MatchString(line):
 		hint = `there are no f-strings: write "%s on %s" % (a, b)`
+	case strings.HasPrefix(e.Msg, "obsolete form of octal literal"):
+		hint = `a file's mode is a string: "0644"`
 	case asserted.MatchString(line):
 		hint = suggest.Habit("assert")
 	default:

@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -41,6 +42,10 @@ func (l *linter) visit(n syntax.Node) bool {
 	case *syntax.CallExpr:
 		if name, spec, ok := l.callee(n.Fn); ok {
 			l.call(n, name, spec)
+		} else if name, ok := l.module(n.Fn); ok {
+			start, _ := n.Span()
+			has := slices.Sorted(maps.Keys(l.specs[name]))
+			l.fault(start, "%s is a module: write %s.NAME(...), where NAME is one of %s", name, name, strings.Join(has, ", "))
 		}
 	}
 	return true
