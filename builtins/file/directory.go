@@ -82,7 +82,16 @@ func makeDirectories(parents []string, p string, a host.Attributes) *builtin.Cha
 				return err
 			}
 		}
-		return h.Mkdir(ctx, p, a)
+		err := h.Mkdir(ctx, p, a)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		// Another run has made it since it was looked at.
+		rest, err := PlanDirectory(ctx, h, p, a, false)
+		if err != nil || !rest.Needed() {
+			return err
+		}
+		return rest.Apply(ctx, h)
 	}
 	return c
 }
