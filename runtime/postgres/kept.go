@@ -32,7 +32,7 @@ func (t Target) keep(r host.Reader, s session) bool {
 	if !ok || t.URI.Reveal() != "" || s.IsClosed() || time.Since(s.opened) > oldest {
 		return false
 	}
-	keeper.Keep(t, s)
+	keeper.Keep(t.named(), s)
 	return true
 }
 
@@ -42,6 +42,6 @@ func (t Target) kept(r host.Reader) (session, bool) {
 	if !ok || t.URI.Reveal() != "" {
 		return session{}, false
 	}
-	s, ok := keeper.Kept(t).(session)
+	s, ok := keeper.Kept(t.named()).(session)
 	return s, ok
 }

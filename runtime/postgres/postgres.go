@@ -90,6 +90,17 @@ type Target struct {
 	ViaHost bool
 }
 
+// named returns a target on the host's own server with nothing left empty, so that two which mean the same are equal.
+func (t Target) named() Target {
+	t.URI, t.ViaHost = builtin.Text{}, false
+	t.Socket = cmp.Or(t.Socket, DefaultSocket)
+	t.Port = cmp.Or(t.Port, DefaultPort)
+	t.User = cmp.Or(t.User, DefaultUser)
+	t.Role = cmp.Or(t.Role, t.User)
+	t.Database = cmp.Or(t.Database, DefaultDatabase)
+	return t
+}
+
 // Read runs look in a READ ONLY transaction. Its connection is kept for the next Read (see host.Keeper).
 func Read(ctx context.Context, r host.Reader, t Target, look func(tx pgx.Tx) error) error {
 	ctx, cancel := withDeadline(ctx)
@@ -205,10 +216,11 @@ func (t Target) config(r host.Reader) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, errors.New("the PG* variables in your environment cannot be read: unset PGSERVICE and the others")
 	}
-	config.Host = cmp.Or(t.Socket, DefaultSocket)
-	config.Port = uint16(cmp.Or(t.Port, DefaultPort))
-	config.User = cmp.Or(t.Role, t.User, DefaultUser)
-	config.Database = cmp.Or(t.Database, DefaultDatabase)
+	t = t.named()
+	config.Host = t.Socket
+	config.Port = uint16(t.Port)
+	config.User = t.Role
+	config.Database = t.Database
 	config.Password = ""
 	config.TLSConfig = nil
 	config.Fallbacks = nil
@@ -217,7 +229,7 @@ func (t Target) config(r host.Reader) (*pgx.ConnConfig, error) {
 	config.ConnectTimeout = connectTimeout
 	config.RuntimeParams = map[string]string{}
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		return r.Dial(ctx, network, address, cmp.Or(t.User, DefaultUser))
+		return r.Dial(ctx, network, address, t.User)
 	}
 	if !path.IsAbs(config.Host) {
 		return nil, fmt.Errorf("socket: %q is not an absolute path of a directory", config.Host)
