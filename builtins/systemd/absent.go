@@ -24,7 +24,8 @@ func checkAbsent(ctx context.Context, r host.Reader, p nameParams) (*builtin.Cha
 	if isTemplate(name) {
 		units, err = instances(ctx, r, name)
 	} else {
-		units, err = showAll(ctx, r, name)
+		units = make([]unit, 1)
+		units[0], err = show(ctx, r, name)
 	}
 	if err != nil {
 		return nil, err

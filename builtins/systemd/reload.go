@@ -2,6 +2,8 @@ package systemd
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -38,4 +40,16 @@ func checkDaemonReload(ctx context.Context, r host.Reader, p daemonReloadParams)
 		return nil, nil
 	}
 	return step(p.Timeout, "reload systemd's configuration: files of "+strings.Join(changed, ", ")+" have changed", "daemon-reload"), nil
+}
+
+// look runs systemctl to look.
+func look(ctx context.Context, r host.Reader, c host.Command) (host.Output, error) {
+	out, err := host.Succeeded(c)(r.Look(ctx, c))
+	if notFound := (*host.NotFound)(nil); errors.As(err, &notFound) {
+		return out, fmt.Errorf("not a machine with systemd: %w", err)
+	}
+	if strings.Contains(out.Stderr, "not been booted with systemd") {
+		return out, errors.New("systemd does not run on this machine: its process 1 is another program")
+	}
+	return out, err
 }

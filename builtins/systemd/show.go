@@ -3,10 +3,12 @@ package systemd
 import (
 	"context"
 	"errors"
-	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/godbus/dbus/v5"
 
 	"github.com/pgrun/pgrun/runtime/host"
 )
@@ -35,92 +37,69 @@ type unit struct {
 	memory     int64
 }
 
-// show asks systemd about a unit. One that does not exist is no error.
-func show(ctx context.Context, r host.Reader, name string) (unit, error) {
-	all, err := showAll(ctx, r, name)
-	if err != nil {
-		return unit{}, err
-	}
-	if len(all) != 1 {
-		return unit{}, fmt.Errorf("systemctl show %s: %d units in the answer", name, len(all))
-	}
-	all[0].name = name // not the one that an alias stands for
-	return all[0], nil
+// show asks systemd about a unit. One that does not exist is no error. Its name stays the one asked for, not the one
+// that an alias stands for.
+func show(ctx context.Context, r host.Reader, name string) (u unit, err error) {
+	err = ask(ctx, r, func(ctx context.Context, b bus) error {
+		u, err = b.unit(ctx, name)
+		return err
+	})
+	return u, err
 }
 
 // instances lists the instances of a template that systemd has loaded.
-func instances(ctx context.Context, r host.Reader, template string) ([]unit, error) {
+func instances(ctx context.Context, r host.Reader, template string) (all []unit, err error) {
 	before, after, _ := strings.Cut(template, "@")
-	return showAll(ctx, r, strings.ReplaceAll(before, `\`, `\\`)+"@*"+after)
+	err = ask(ctx, r, func(ctx context.Context, b bus) error {
+		all, err = b.loaded(ctx, strings.ReplaceAll(before, `\`, `\\`)+"@*"+after)
+		return err
+	})
+	return all, err
 }
 
-// showAll asks about a unit, or about those loaded whose names match a pattern.
-func showAll(ctx context.Context, r host.Reader, pattern string) ([]unit, error) {
-	const properties = "Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,NeedDaemonReload,CanReload," +
-		"ActiveEnterTimestamp,Type,RemainAfterExit,Result,ExecMainStartTimestamp,ExecMainCode,ExecMainStatus," +
-		"MainPID,NRestarts,MemoryCurrent"
-	out, err := look(ctx, r, host.Command{Argv: []string{"systemctl", "show", "--timestamp=us+utc", "--property=" + properties, pattern}})
-	if err != nil {
-		return nil, err
-	}
-	var all []unit
-	for properties := range strings.SplitSeq(out.Stdout, "\n\n") {
-		if u := parseUnit(properties); u.name != "" {
-			all = append(all, u)
-		}
-	}
-	return all, nil
+// properties are a unit's, of all its interfaces.
+type properties map[string]dbus.Variant
+
+// property returns one; the zero value where the unit has none of that name and type.
+func property[T any](p properties, name string) T {
+	v, _ := p[name].Value().(T)
+	return v
 }
 
-// look runs systemctl to look.
-func look(ctx context.Context, r host.Reader, c host.Command) (host.Output, error) {
-	out, err := host.Succeeded(c)(r.Look(ctx, c))
-	if notFound := (*host.NotFound)(nil); errors.As(err, &notFound) {
-		return out, fmt.Errorf("not a machine with systemd: %w", err)
-	}
-	if strings.Contains(out.Stderr, "not been booted with systemd") {
-		return out, errors.New("systemd does not run on this machine: its process 1 is another program")
-	}
-	return out, err
-}
-
-func parseUnit(properties string) unit {
-	p := map[string]string{}
-	for line := range strings.Lines(properties) {
-		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-		p[key] = value
-	}
+func (p properties) unit(name string) unit {
 	u := unit{
-		name: p["Id"], load: p["LoadState"], active: p["ActiveState"], sub: p["SubState"], file: p["UnitFileState"],
-		fragment: p["FragmentPath"], needReload: p["NeedDaemonReload"] == "yes", canReload: p["CanReload"] == "yes",
-		started: timestamp(p["ExecMainStartTimestamp"]),
-		kind:    p["Type"], remain: p["RemainAfterExit"] == "yes", result: p["Result"],
-		exitStatus: p["ExecMainStatus"],
+		name: name, load: property[string](p, "LoadState"), active: property[string](p, "ActiveState"), sub: property[string](p, "SubState"),
+		file: property[string](p, "UnitFileState"), fragment: property[string](p, "FragmentPath"),
+		needReload: property[bool](p, "NeedDaemonReload"), canReload: property[bool](p, "CanReload"),
+		started: p.time("ExecMainStartTimestamp"),
+		kind:    property[string](p, "Type"), remain: property[bool](p, "RemainAfterExit"), result: property[string](p, "Result"),
+		exitStatus: strconv.Itoa(int(property[int32](p, "ExecMainStatus"))), pid: int(property[uint32](p, "MainPID")),
+		restarts: int(property[uint32](p, "NRestarts")),
 	}
 	if u.started.IsZero() {
-		u.started = timestamp(p["ActiveEnterTimestamp"])
+		u.started = p.time("ActiveEnterTimestamp")
 	}
-	u.pid, _ = strconv.Atoi(p["MainPID"])
-	u.restarts, _ = strconv.Atoi(p["NRestarts"])
-	u.memory, _ = strconv.ParseInt(p["MemoryCurrent"], 10, 64) // "[not set]"
-	switch p["ExecMainCode"] {
-	case "1": // CLD_EXITED, CLD_KILLED and CLD_DUMPED of sigaction(2)
+	if memory := property[uint64](p, "MemoryCurrent"); memory < math.MaxUint64 { // which means that it is not known
+		u.memory = int64(memory)
+	}
+	switch property[int32](p, "ExecMainCode") {
+	case 1: // CLD_EXITED, CLD_KILLED and CLD_DUMPED of sigaction(2)
 		u.exitCode = "exited"
-	case "2":
+	case 2:
 		u.exitCode = "killed"
-	case "3":
+	case 3:
 		u.exitCode = "dumped"
 	}
 	return u
 }
 
-// timestamp reads "Mon 2026-11-23 08:26:30.329094 UTC".
-func timestamp(s string) time.Time {
-	t, err := time.Parse("Mon 2006-01-02 15:04:05.999999 MST", s)
-	if err != nil {
+// time reads a time in microseconds; 0 is never.
+func (p properties) time(name string) time.Time {
+	t := property[uint64](p, name)
+	if t == 0 {
 		return time.Time{}
 	}
-	return t.UTC()
+	return time.UnixMicro(int64(t)).UTC()
 }
 
 // running reports whether the unit is up.

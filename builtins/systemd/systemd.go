@@ -1,7 +1,7 @@
 // Package systemd is the module systemd: unit files and drop-ins, and the units that systemd runs.
 //
-// A builtin asks systemd once, with one systemctl show, and that is all that a run does which finds
-// everything in place; systemd.unit reads the unit file besides.
+// A builtin asks systemd once, over D-Bus, and that is all that a run does which finds everything in place;
+// systemd.unit reads the unit file besides. What changes something is a command of systemctl's.
 //
 // # Restarts
 //
