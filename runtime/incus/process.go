@@ -297,6 +297,9 @@ func (p *process) hangUp() {
 // said is the end of what the command wrote to standard error.
 func (p *process) said() string { return strings.TrimSpace(p.words.String()) }
 
+// goingDown is what the daemon says of a command for an instance that goes down just then.
+const goingDown = "Failed to retrieve PID of executing child process"
+
 // why says why the command ended. It must have.
 func (p *process) why() error {
 	<-p.done
@@ -308,7 +311,13 @@ func (p *process) why() error {
 		}
 	}
 	// Whatever the exit code says: an instance that is not running explains it best.
-	if _, err := p.server.running(ctx, p.instance); err != nil {
+	p.server.instances.drop() // the list may be a second old
+	_, err := p.server.running(ctx, p.instance)
+	for err == nil && p.waitErr != nil && strings.Contains(p.waitErr.Error(), goingDown) && host.Pause(ctx, pollEvery) == nil {
+		p.server.instances.drop()
+		_, err = p.server.running(ctx, p.instance)
+	}
+	if err != nil && ctx.Err() == nil {
 		return err
 	}
 	switch {
