@@ -53,14 +53,15 @@ type line struct {
 }
 
 type recapEntry struct {
-	Host        string  `json:"host"`
-	OK          int     `json:"ok"`
-	Changed     int     `json:"changed"`
-	Unreachable int     `json:"unreachable"`
-	Failed      int     `json:"failed"`
-	Skipped     int     `json:"skipped"`
-	Took        float64 `json:"seconds"`
-	Reached     string  `json:"stopped_at,omitempty"`
+	Host         string  `json:"host"`
+	OK           int     `json:"ok"`
+	Changed      int     `json:"changed"`
+	Unreachable  int     `json:"unreachable"`
+	Failed       int     `json:"failed"`
+	Skipped      int     `json:"skipped"`
+	Undetermined int     `json:"undetermined,omitempty"`
+	Took         float64 `json:"seconds"`
+	Reached      string  `json:"stopped_at,omitempty"`
 }
 
 func (j *JSON) write(l line) {
@@ -109,7 +110,7 @@ func (j *JSON) Note(message string) { j.write(line{Event: "note", Message: messa
 func (j *JSON) Recap(r Recap) {
 	l := line{Event: "recap", Check: &r.Check, Message: r.Message, Took: seconds(r.Took), ExitCode: &r.Code}
 	for _, h := range r.Hosts {
-		l.Recap = append(l.Recap, recapEntry{h.Host, h.OK, h.Changed, h.Unreachable, h.Failed, h.Skipped, *seconds(h.Took), h.Reached})
+		l.Recap = append(l.Recap, recapEntry{h.Host, h.OK, h.Changed, h.Unreachable, h.Failed, h.Skipped, h.Undetermined, *seconds(h.Took), h.Reached})
 	}
 	j.write(l)
 }

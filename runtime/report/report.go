@@ -82,6 +82,7 @@ type Recap struct {
 type HostRecap struct {
 	Host                                      string
 	OK, Changed, Unreachable, Failed, Skipped int
+	Undetermined                              int           // of those that count as changed in a dry run
 	Took                                      time.Duration // in its tasks
 	Reached                                   string        // the task it stopped at; empty when it got to the end
 }

@@ -222,6 +222,9 @@ func (t *Text) Recap(r Recap) {
 		}
 		t.print(fmt.Sprintf("%s : ok=%-3d changed=%-3d unreachable=%-3d failed=%-3d skipped=%-3d %s",
 			t.paint(color, fmt.Sprintf("%-*s", width, h.Host)), h.OK, h.Changed, h.Unreachable, h.Failed, h.Skipped, short(h.Took)))
+		if h.Undetermined > 0 {
+			t.print(fmt.Sprintf("  undetermined=%d", h.Undetermined))
+		}
 		if h.Reached != "" {
 			t.print("  stopped at: " + h.Reached)
 		}

@@ -44,6 +44,7 @@ func (r *runner) tasks(ctx context.Context, play *load.Play, h *inventory.Host) 
 			run.recap.OK++
 		case report.Undetermined:
 			run.recap.OK++
+			run.recap.Undetermined++
 			result.Error = outcome.Explain(err)
 			err = nil
 		case report.Unreachable:
