@@ -27,14 +27,14 @@ func checkContent(ctx context.Context, r host.Reader, p wholeParams) (*builtin.C
 }
 
 type templateParams struct {
-	Path     string         `star:"path,required" doc:"Absolute path of the file."`
-	Template builtin.Source `star:"template,required" doc:"The template, relative to the file that calls, or from the project's root with //."`
-	Vars     builtin.Dict   `star:"vars" doc:"The template's variables: dict(port = 5432) is .port in the template."`
+	Path     string           `star:"path,required" doc:"Absolute path of the file."`
+	Template builtin.Template `star:"template,required" doc:"The template, relative to the file that calls, or from the project's root with //."`
+	Vars     builtin.Dict     `star:"vars" doc:"The template's variables: dict(port = 5432) is .port in the template."`
 	contentParams
 }
 
 func checkTemplate(ctx context.Context, r host.Reader, p templateParams) (*builtin.Change, error) {
-	content, err := template.Fill(p.Template, starlark.StringDict(p.Vars))
+	content, err := template.Fill(p.Template.Source, starlark.StringDict(p.Vars))
 	if err != nil {
 		return nil, fmt.Errorf("template: %w", err)
 	}

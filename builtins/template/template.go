@@ -2,9 +2,7 @@
 package template
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"go.starlark.net/starlark"
 
@@ -28,12 +26,12 @@ func Module() builtin.Module {
 }
 
 type params struct {
-	Path builtin.Source   `star:"path,required" doc:"The template, relative to the file that calls, or from the project's root with //."`
+	Path builtin.Template `star:"path,required" doc:"The template, relative to the file that calls, or from the project's root with //."`
 	Vars builtin.KeyWords `star:"**vars" doc:"The template's variables, by name: .port in the template is port = 5432 here."`
 }
 
 func call(c *builtin.Call, p params) (starlark.Value, error) {
-	text, err := Fill(p.Path, starlark.StringDict(p.Vars))
+	text, err := Fill(p.Path.Source, starlark.StringDict(p.Vars))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
@@ -49,13 +47,9 @@ func call(c *builtin.Call, p params) (starlark.Value, error) {
 
 // Fill reads a template of the project and fills it in.
 func Fill(source builtin.Source, vars starlark.StringDict) (builtin.Text, error) {
-	content, err := fs.ReadFile(source.FS, source.Name)
-	// Neither error is wrapped: what is missing here says nothing about the host.
-	if errors.Is(err, fs.ErrNotExist) {
-		return builtin.Text{}, fmt.Errorf("no template %q in the project", source.Path)
-	}
+	content, err := render.Read(source)
 	if err != nil {
-		return builtin.Text{}, errors.New("template: " + err.Error())
+		return builtin.Text{}, err
 	}
-	return render.Render(source.Path, string(content), vars)
+	return render.Render(source.Path, content, vars)
 }

@@ -36,11 +36,21 @@ type Module struct {
 	Builtins []Builtin
 }
 
+// ByName returns the module's builtins by their names.
+func (m Module) ByName() map[string]Builtin {
+	all := make(map[string]Builtin, len(m.Builtins))
+	for _, b := range m.Builtins {
+		all[b.name()] = b
+	}
+	return all
+}
+
 // Builtin is an Action, a Look or a Control.
 type Builtin interface {
-	// Spec describes the builtin, for the reference, completion and checks.
+	// Spec describes the builtin, for the reference, completion and checks. It is made anew in each call.
 	Spec() Spec
 
+	name() string
 	value(module string) *starlark.Builtin
 }
 

@@ -35,7 +35,7 @@ func (e *Failure) Error() string {
 func (e *Failure) Unwrap() error { return e.Err }
 
 func (a *Action[P]) value(module string) *starlark.Builtin {
-	name, fields := qualified(module, a.Name), fieldsOf(reflect.TypeFor[P]())
+	name := qualified(module, a.Name)
 	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (_ starlark.Value, err error) {
 		defer guard(name, &err)
 		scope, on, err := begin(thread, name, args)
@@ -43,7 +43,7 @@ func (a *Action[P]) value(module string) *starlark.Builtin {
 			return nil, err
 		}
 		p := a.Defaults
-		if err := unpack(name, fields, afterHost, &p, callerOf(thread), args[1:], kwargs); err != nil {
+		if err := unpack(name, afterHost, &p, callerOf(thread), args[1:], kwargs); err != nil {
 			return nil, err
 		}
 		return a.run(thread, scope, on, name, p)
@@ -103,7 +103,7 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 }
 
 func (l *Look[P, R]) value(module string) *starlark.Builtin {
-	name, fields := qualified(module, l.Name), fieldsOf(reflect.TypeFor[P]())
+	name := qualified(module, l.Name)
 	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (_ starlark.Value, err error) {
 		defer guard(name, &err)
 		scope, on, err := begin(thread, name, args)
@@ -111,7 +111,7 @@ func (l *Look[P, R]) value(module string) *starlark.Builtin {
 			return nil, err
 		}
 		p := l.Defaults
-		if err := unpack(name, fields, afterHost, &p, callerOf(thread), args[1:], kwargs); err != nil {
+		if err := unpack(name, afterHost, &p, callerOf(thread), args[1:], kwargs); err != nil {
 			return nil, err
 		}
 		reader, err := scope.Hosts.Reader(on)
@@ -130,7 +130,7 @@ func (l *Look[P, R]) value(module string) *starlark.Builtin {
 }
 
 func (c *Control[P]) value(module string) *starlark.Builtin {
-	name, fields := qualified(module, c.Name), fieldsOf(reflect.TypeFor[P]())
+	name := qualified(module, c.Name)
 	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (_ starlark.Value, err error) {
 		defer guard(name, &err)
 		scope := ScopeOf(thread)
@@ -138,7 +138,7 @@ func (c *Control[P]) value(module string) *starlark.Builtin {
 			return nil, atLoad(name)
 		}
 		p := c.Defaults
-		if err := unpack(name, fields, c.Positional, &p, callerOf(thread), args, kwargs); err != nil {
+		if err := unpack(name, c.Positional, &p, callerOf(thread), args, kwargs); err != nil {
 			return nil, err
 		}
 		return c.Call(&Call{thread, scope, name}, p)

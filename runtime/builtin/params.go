@@ -115,6 +115,10 @@ type Source struct {
 	Name string
 }
 
+// Template is a Source that is a template. One whose path is written out is read while the playbook loads, so that a
+// mistake in it shows before any host is touched.
+type Template struct{ Source }
+
 // Host is a parameter that names another host of the inventory.
 type Host struct {
 	*inventory.Host
@@ -173,7 +177,9 @@ func fieldsOf(t reflect.Type) []field {
 
 // unpack sets the fields of dst, a pointer to a parameter struct which holds the defaults, to a call's
 // arguments. Only the first positional parameters may be given by position.
-func unpack(name string, fields []field, positional int, dst any, from caller, args starlark.Tuple, kwargs []starlark.Tuple) error {
+func unpack(name string, positional int, dst any, from caller, args starlark.Tuple, kwargs []starlark.Tuple) error {
+	root := reflect.ValueOf(dst).Elem()
+	fields := fieldsOf(root.Type())
 	if len(args) > min(positional, len(fields)) {
 		names := make([]string, len(fields))
 		for i, f := range fields {
@@ -185,7 +191,6 @@ func unpack(name string, fields []field, positional int, dst any, from caller, a
 	for i, v := range args {
 		given[i] = starlark.Tuple{starlark.String(fields[i].name), v}
 	}
-	root := reflect.ValueOf(dst).Elem()
 	pairs := make([]any, 0, 2*len(fields))
 	for _, f := range fields {
 		if strings.HasPrefix(f.name, "**") {
@@ -244,6 +249,19 @@ type caller struct {
 	scope *Scope // nil while loading
 	file  string // the script
 	files Files
+}
+
+// resolve finds a file of the project.
+func (c caller) resolve(to *Source, v starlark.Value, wrong error) error {
+	path, ok := starlark.AsString(v)
+	if !ok {
+		return wrong
+	}
+	fsys, name, err := c.files.Resolve(c.file, path)
+	if err == nil {
+		*to = Source{path, fsys, name}
+	}
+	return err
 }
 
 // unpacker sets one field.
@@ -359,15 +377,9 @@ func set(dst reflect.Value, v starlark.Value, from caller) error {
 	case *Devices:
 		return setDevices(p, v)
 	case *Source:
-		path, ok := starlark.AsString(v)
-		if !ok {
-			return wrong
-		}
-		fsys, name, err := from.files.Resolve(from.file, path)
-		if err != nil {
-			return err
-		}
-		*p = Source{path, fsys, name}
+		return from.resolve(p, v, wrong)
+	case *Template:
+		return from.resolve(&p.Source, v, wrong)
 	case *Callable:
 		f, ok := v.(starlark.Callable)
 		if !ok {

@@ -23,6 +23,10 @@ func (a *Action[P]) Spec() Spec {
 	return Spec{a.Name, a.Doc, Acts, describe(reflect.ValueOf(a.Defaults)), result, afterHost}
 }
 
+func (a *Action[P]) name() string  { return a.Name }
+func (l *Look[P, R]) name() string { return l.Name }
+func (c *Control[P]) name() string { return c.Name }
+
 // Spec describes the look.
 func (l *Look[P, R]) Spec() Spec {
 	return Spec{l.Name, l.Doc, Looks, describe(reflect.ValueOf(l.Defaults)), describeResult(reflect.TypeFor[R]()), afterHost}
@@ -47,7 +51,7 @@ func describe(defaults reflect.Value) []Param {
 
 func accepts(f field) func(starlark.Value) error {
 	switch f.typ {
-	case reflect.TypeFor[KeyWords](), reflect.TypeFor[Source](): // the one takes arguments, the other finds a file
+	case reflect.TypeFor[KeyWords](), reflect.TypeFor[Source](), reflect.TypeFor[Template](): // the one takes arguments, the others find a file
 		return func(starlark.Value) error { return nil }
 	}
 	return func(v starlark.Value) error { return (&unpacker{f, reflect.New(f.typ).Elem(), caller{}}).Unpack(v) }
@@ -96,6 +100,8 @@ func typeWord(t reflect.Type) string {
 		return "list of hosts"
 	case reflect.TypeFor[Source]():
 		return "path in the project"
+	case reflect.TypeFor[Template]():
+		return "template in the project"
 	case reflect.TypeFor[Any](), reflect.TypeFor[KeyWords](), reflect.TypeFor[starlark.Value]():
 		return "any"
 	case reflect.TypeFor[*starlarkstruct.Struct]():
@@ -176,13 +182,13 @@ func Predeclared(modules []Module) starlark.StringDict {
 	for _, m := range modules {
 		if m.Name == "" {
 			for _, b := range m.Builtins {
-				names[b.Spec().Name] = b.value("")
+				names[b.name()] = b.value("")
 			}
 			continue
 		}
 		members := starlark.StringDict{}
 		for _, b := range m.Builtins {
-			members[b.Spec().Name] = b.value(m.Name)
+			members[b.name()] = b.value(m.Name)
 		}
 		names[m.Name] = &starlarkstruct.Module{Name: m.Name, Members: members}
 	}

@@ -12,11 +12,15 @@ import (
 	"go.starlark.net/syntax"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/render"
 	"github.com/pgrun/pgrun/runtime/suggest"
 )
 
-// functionType is the type of parameters that are functions.
-const functionType = "function"
+// The types of parameters that are functions, and templates.
+const (
+	functionType = "function"
+	templateType = "template in the project"
+)
 
 // maxFaults bounds how many mistakes of one file are shown.
 const maxFaults = 10
@@ -24,14 +28,16 @@ const maxFaults = 10
 // lint finds calls of builtins that cannot work: a name that the module does not have, an argument that the
 // builtin does not take, as its name or its value where that is written out, or one that is missing. Starlark itself would find them only when the task runs, on a host
 // half done.
-func lint(f *syntax.File, known *vocabulary) error {
-	l := linter{vocabulary: known}
+// A template whose path is written out is read.
+func lint(f *syntax.File, s script, known *vocabulary) error {
+	l := linter{vocabulary: known, script: s}
 	syntax.Walk(f, l.visit)
 	return join(l.faults)
 }
 
 type linter struct {
 	*vocabulary
+	script script
 	faults []error
 }
 
@@ -44,7 +50,7 @@ func (l *linter) visit(n syntax.Node) bool {
 			l.call(n, name, spec)
 		} else if name, ok := l.module(n.Fn); ok {
 			start, _ := n.Span()
-			has := slices.Sorted(maps.Keys(l.specs[name]))
+			has := slices.Sorted(maps.Keys(l.builtins[name]))
 			l.fault(start, "%s is a module: write %s.NAME(...), where NAME is one of %s", name, name, strings.Join(has, ", "))
 		}
 	}
@@ -58,7 +64,7 @@ func (l *linter) module(x syntax.Expr) (string, bool) {
 	if !ok || !predeclared(id) {
 		return "", false
 	}
-	_, ok = l.specs[id.Name]
+	_, ok = l.builtins[id.Name]
 	return id.Name, ok
 }
 
@@ -91,12 +97,12 @@ func (l *linter) callee(fn syntax.Expr) (string, builtin.Spec, bool) {
 	switch fn := fn.(type) {
 	case *syntax.DotExpr:
 		if module, ok := l.module(fn.X); ok {
-			spec, ok := l.specs[module][fn.Name.Name]
+			spec, ok := l.spec(module, fn.Name.Name)
 			return module + "." + fn.Name.Name, spec, ok
 		}
 	case *syntax.Ident:
 		if predeclared(fn) {
-			spec, ok := l.specs[""][fn.Name]
+			spec, ok := l.spec("", fn.Name)
 			return fn.Name, spec, ok
 		}
 	}
@@ -188,10 +194,27 @@ func (l *linter) value(x syntax.Expr, name string, p builtin.Param) {
 	if !ok {
 		return
 	}
-	if err := p.Accepts(v); err != nil {
+	err := p.Accepts(v)
+	if path, ok := v.(starlark.String); ok && p.Type == templateType {
+		err = l.template(string(path))
+	}
+	if err != nil {
 		start, _ := x.Span()
 		l.fault(start, "%s: for parameter %q: %v", name, p.Name, err)
 	}
+}
+
+// template looks a template over.
+func (l *linter) template(path string) error {
+	at, err := l.script.sibling(path)
+	if err != nil {
+		return err
+	}
+	text, err := render.Read(builtin.Source{Path: path, FS: at.tree.fsys, Name: at.name})
+	if err != nil {
+		return err
+	}
+	return render.Check(path, text)
 }
 
 func (l *linter) fault(at syntax.Position, format string, args ...any) {
@@ -237,5 +260,5 @@ func (l *loader) compile(s script, source []byte, known *vocabulary) (*syntax.Fi
 	if err != nil {
 		return nil, nil, every(habitual(err, source), append(known.names.Keys(), starlark.Universe.Keys()...))
 	}
-	return f, program, lint(f, known)
+	return f, program, lint(f, s, known)
 }

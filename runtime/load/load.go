@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -238,8 +239,23 @@ func (l *loader) Resolve(from, path string) (fs.FS, string, error) {
 
 // vocabulary is what a file finds there, made once for all files of a role.
 type vocabulary struct {
-	names starlark.StringDict                // all that is predeclared
-	specs map[string]map[string]builtin.Spec // of the builtins, by module and name
+	names    starlark.StringDict                   // all that is predeclared
+	builtins map[string]map[string]builtin.Builtin // by module and name
+	specs    map[builtin.Builtin]builtin.Spec      // of those that a file has called
+}
+
+// spec describes a builtin, if the module has one of that name.
+func (v *vocabulary) spec(module, name string) (builtin.Spec, bool) {
+	b, ok := v.builtins[module][name]
+	if !ok {
+		return builtin.Spec{}, false
+	}
+	spec, known := v.specs[b]
+	if !known {
+		spec = b.Spec()
+		v.specs[b] = spec
+	}
+	return spec, true
 }
 
 func (l *loader) vocabulary(as role) *vocabulary {
@@ -250,15 +266,14 @@ func (l *loader) vocabulary(as role) *vocabulary {
 	if as != asInventory { // which has nothing to do: its group is no module
 		modules = append(modules, l.Modules...)
 	}
-	v := &vocabulary{names: builtin.Predeclared(modules), specs: map[string]map[string]builtin.Spec{}}
+	v := &vocabulary{
+		names: builtin.Predeclared(modules), builtins: map[string]map[string]builtin.Builtin{}, specs: map[builtin.Builtin]builtin.Spec{},
+	}
 	for _, m := range modules {
-		if v.specs[m.Name] == nil {
-			v.specs[m.Name] = map[string]builtin.Spec{}
+		if v.builtins[m.Name] == nil {
+			v.builtins[m.Name] = map[string]builtin.Builtin{}
 		}
-		for _, b := range m.Builtins {
-			spec := b.Spec()
-			v.specs[m.Name][spec.Name] = spec
-		}
+		maps.Copy(v.builtins[m.Name], m.ByName())
 	}
 	v.names["json"], v.names["math"], v.names["time"] = json.Module, math.Module, starlarktime.Module
 	v.names["print"] = starlark.NewBuiltin("print", printLine)

@@ -12,8 +12,8 @@ package render
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -23,6 +23,25 @@ import (
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 )
+
+// Read reads a template of the project.
+func Read(source builtin.Source) (string, error) {
+	content, err := fs.ReadFile(source.FS, source.Name)
+	// Neither error is wrapped: what is missing here says nothing about the host.
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("no template %q in the project", source.Path)
+	}
+	if err != nil {
+		return "", errors.New("template: " + err.Error())
+	}
+	return string(content), nil
+}
+
+// Check says what is wrong with a template by itself, whatever its variables.
+func Check(name, text string) error {
+	_, err := parsed(&rendering{}, name, text, nil)
+	return err
+}
 
 // Render fills in a template with variables. The name is the file's, as messages shall show it.
 func Render(name, text string, vars starlark.StringDict) (builtin.Text, error) {
@@ -35,15 +54,9 @@ func Render(name, text string, vars starlark.StringDict) (builtin.Text, error) {
 		}
 		data[key] = value
 	}
-	if line := jinja(text); line > 0 {
-		return builtin.Text{}, fmt.Errorf("%s:%d: {%% is Jinja's: write {{ if .name }} ... {{ end }} or {{ range .list }} ... {{ end }}, and {{ \"{%%\" }} for {%% itself", name, line)
-	}
-	t, err := template.New(name).Option("missingkey=error").Funcs(r.functions()).Parse(text)
+	t, err := parsed(r, name, text, vars.Keys())
 	if err != nil {
-		return builtin.Text{}, located(err, vars.Keys())
-	}
-	for _, part := range t.Templates() {
-		printThrough(part.Root)
+		return builtin.Text{}, err
 	}
 	var b strings.Builder
 	if err := t.Execute(&b, data); err != nil {
@@ -53,6 +66,21 @@ func Render(name, text string, vars starlark.StringDict) (builtin.Text, error) {
 		return builtin.Secret(b.String()), nil
 	}
 	return builtin.Plain(b.String()), nil
+}
+
+// parsed is a template before it is filled in.
+func parsed(r *rendering, name, text string, vars []string) (*template.Template, error) {
+	if line := jinja(text); line > 0 {
+		return nil, fmt.Errorf("%s:%d: {%% is Jinja's: write {{ if .name }} ... {{ end }} or {{ range .list }} ... {{ end }}, and {{ \"{%%\" }} for {%% itself", name, line)
+	}
+	t, err := template.New(name).Option("missingkey=error").Funcs(r.functions()).Parse(text)
+	if err != nil {
+		return nil, located(err, vars)
+	}
+	for _, part := range t.Templates() {
+		printThrough(part.Root)
+	}
+	return t, nil
 }
 
 // jinja returns the first line with a statement of Jinja's, which would be printed as it is; 0 is none.
@@ -148,10 +176,7 @@ func located(err error, names []string) error {
 			what = fmt.Sprintf("no variable %q was given to the template (given: %s)", m[1], list(names))
 		}
 	} else if m := noFunction.FindStringSubmatch(what); m != nil {
-		what = fmt.Sprintf("no function %q (there are default, indent, join, quote, toJson and those of Go's text/template)", m[1])
-		if slices.Contains(names, m[1]) {
-			what = fmt.Sprintf("no function %q: the variable is written {{ .%s }}", m[1], m[1])
-		}
+		what = fmt.Sprintf("no function %q: a variable is written {{ .%s }}; functions are default, indent, join, quote, toJson and those of Go's text/template", m[1], m[1])
 	} else if m := nilPointer.FindStringSubmatch(what); m != nil {
 		what = fmt.Sprintf("no %q: what stands before it is None", m[1])
 	} else if m := nilData.FindStringSubmatch(what); m != nil {

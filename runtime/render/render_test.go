@@ -84,8 +84,8 @@ func TestRenderErrors(t *testing.T) {
 		{"join of None", `a = [None]`, `{{.a | join ","}}`, `join: item 0: the value is None`},
 		{"function", `a = len`, "", `x.tmpl: variable a: a template cannot use a builtin_function_or_method`},
 		{"syntax", ``, "a\n{{if}}", `x.tmpl:2: `},
-		{"unknown function", ``, "{{nope}}", `x.tmpl:1: no function "nope" (there are default, indent, join, quote, toJson`},
-		{"as in Jinja", `port = 80`, "{{ port }}", `x.tmpl:1: no function "port": the variable is written {{ .port }}`},
+		{"unknown function", ``, "{{nope}}", `x.tmpl:1: no function "nope": a variable is written {{ .nope }}; functions are default, indent, join, quote, toJson`},
+		{"as in Jinja", `port = 80`, "{{ port }}", `x.tmpl:1: no function "port": a variable is written {{ .port }}`},
 		{"a statement of Jinja's", `on = True`, "a\n{% if on %}b{% endif %}", `x.tmpl:2: {% is Jinja's: write {{ if .name }}`},
 		{"never closed", ``, "{{range .x}}", `x.tmpl:1: unexpected EOF`},
 	} {
