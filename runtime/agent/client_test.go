@@ -150,8 +150,7 @@ func TestFrozenAgent(t *testing.T) {
 }
 
 func TestPanicIsAnError(t *testing.T) {
-	s := &server{} // has nothing to send a body with
-	s.handle = s.do
+	s := &server{handle: func(context.Context, *serverCall, request) (reply, error) { panic("a bug") }}
 	_, err := s.protected(t.Context(), &serverCall{}, request{Op: opRead, Path: "/etc/passwd"})
 	if err == nil || !strings.Contains(err.Error(), "panicked in read") {
 		t.Errorf("%v", err)

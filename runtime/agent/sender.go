@@ -73,10 +73,13 @@ func (s *sender) stop(err error) {
 	})
 }
 
-// send sends or queues a frame. The payload may be used again when it returns.
-func (s *sender) send(ctx context.Context, f frame) error {
+// send sends or queues frames, all at once. Their payloads may be used again when it returns.
+func (s *sender) send(ctx context.Context, all ...frame) error {
 	buf := frames.Get().(*[]byte)
-	*buf = f.encode((*buf)[:0])
+	*buf = (*buf)[:0]
+	for _, f := range all {
+		*buf = f.encode(*buf)
+	}
 	if s.queue == nil {
 		defer frames.Put(buf)
 		return s.writeNow(ctx, *buf)
@@ -110,8 +113,8 @@ func (s *sender) writeNow(ctx context.Context, b []byte) error {
 	return nil
 }
 
-// sendHead sends a frame whose payload is head as JSON.
-func (s *sender) sendHead(ctx context.Context, k kind, stream uint32, head any) error {
+// sendHead sends a frame whose payload is head as JSON, after others.
+func (s *sender) sendHead(ctx context.Context, k kind, stream uint32, head any, before ...frame) error {
 	payload, err := json.Marshal(head)
 	if err != nil {
 		return err
@@ -119,7 +122,7 @@ func (s *sender) sendHead(ctx context.Context, k kind, stream uint32, head any) 
 	if len(payload) > maxHead {
 		return fmt.Errorf("a message of %d bytes is too long: %d at most", len(payload), maxHead)
 	}
-	return s.send(ctx, frame{kind: k, stream: stream, payload: payload})
+	return s.send(ctx, append(before, frame{kind: k, stream: stream, payload: payload})...)
 }
 
 // sendCredit lets the peer send n bytes more on stream.
@@ -127,14 +130,31 @@ func (s *sender) sendCredit(ctx context.Context, stream uint32, n int) error {
 	return s.send(ctx, frame{kind: kindCredit, stream: stream, payload: binary.BigEndian.AppendUint32(nil, uint32(n))})
 }
 
-// sendBody sends b in data frames, without credit: for bodies whose length is bounded by nature.
-func (s *sender) sendBody(ctx context.Context, stream uint32, b []byte) error {
-	for len(b) > 0 {
-		n := min(len(b), maxData)
-		if err := s.send(ctx, frame{kind: kindData, stream: stream, payload: b[:n]}); err != nil {
+// body is the content of an answer, sent in data frames without credit: its length is bounded by nature. What fits into
+// the last of them goes with the reply, which saves whoever carries the answer a message.
+type body struct {
+	stream uint32
+	held   []byte
+}
+
+// add sends b but for what the last frame will hold.
+func (c *body) add(ctx context.Context, s *sender, b []byte) error {
+	for len(c.held)+len(b) > maxData {
+		n := maxData - len(c.held)
+		c.held = append(c.held, b[:n]...)
+		if err := s.send(ctx, frame{kind: kindData, stream: c.stream, payload: c.held}); err != nil {
 			return err
 		}
-		b = b[n:]
+		c.held, b = c.held[:0], b[n:]
 	}
+	c.held = append(c.held, b...)
 	return nil
+}
+
+// rest is what has not been sent.
+func (c *body) rest() []frame {
+	if len(c.held) == 0 {
+		return nil
+	}
+	return []frame{{kind: kindData, stream: c.stream, payload: c.held}}
 }

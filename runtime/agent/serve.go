@@ -107,6 +107,7 @@ type serverCall struct {
 	cancel context.CancelFunc
 	in     *inbox  // what the client uploads; nil where it uploads nothing
 	credit *credit // what the client still takes; of a connection only
+	body   body    // of the answer
 }
 
 // receive reads frames until the link ends, and returns why: io.EOF in good order.
@@ -169,7 +170,7 @@ func (s *server) accept(ctx context.Context, f frame) error {
 		return err
 	}
 	callCtx, cancel := context.WithCancel(ctx)
-	c := &serverCall{id: f.stream, cancel: cancel}
+	c := &serverCall{id: f.stream, cancel: cancel, body: body{stream: f.stream}}
 	if req.uploads() {
 		c.in = newInbox(func(n int) { _ = s.out.sendCredit(callCtx, c.id, n) })
 	}
@@ -204,8 +205,9 @@ func (s *server) accept(ctx context.Context, f frame) error {
 // answer runs a call and sends its reply.
 func (s *server) answer(ctx, callCtx context.Context, c *serverCall, req request) {
 	r, err := s.protected(callCtx, c, req)
+	content := c.body.rest()
 	if err != nil {
-		r = reply{Error: toWire(err)}
+		r, content = reply{Error: toWire(err)}, nil
 	}
 	if c.in != nil {
 		c.in.end(io.ErrClosedPipe)
@@ -213,7 +215,7 @@ func (s *server) answer(ctx, callCtx context.Context, c *serverCall, req request
 	s.mu.Lock()
 	delete(s.calls, c.id)
 	s.mu.Unlock()
-	if err := s.out.sendHead(ctx, kindReply, c.id, r); err != nil && ctx.Err() == nil {
+	if err := s.out.sendHead(ctx, kindReply, c.id, r, content...); err != nil && ctx.Err() == nil {
 		_ = s.out.sendHead(ctx, kindReply, c.id, reply{Error: toWire(err)})
 	}
 }
@@ -230,7 +232,7 @@ func (s *server) protected(ctx context.Context, c *serverCall, req request) (r r
 
 // do is the table of operations.
 func (s *server) do(ctx context.Context, c *serverCall, req request) (reply, error) {
-	body := func(b []byte) error { return s.out.sendBody(ctx, c.id, b) }
+	body := func(b []byte) error { return c.body.add(ctx, s.out, b) }
 	switch req.Op {
 	case opStat:
 		return s.stat(req.Path)
