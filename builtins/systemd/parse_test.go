@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/godbus/dbus/v5"
 )
 
 func TestUnitName(t *testing.T) {
@@ -44,20 +42,13 @@ func TestTemplateNames(t *testing.T) {
 
 func TestUnitProperties(t *testing.T) {
 	started := time.Date(2026, 11, 23, 8, 26, 30, 329094000, time.UTC)
-	of := func(p map[string]any) properties {
-		all := properties{}
-		for name, value := range p {
-			all[name] = dbus.MakeVariant(value)
-		}
-		return all
-	}
-	u := of(map[string]any{
+	u := properties{
 		"Type": "notify", "RemainAfterExit": false, "MainPID": uint32(42), "NRestarts": uint32(3),
 		"ExecMainStartTimestamp": uint64(started.UnixMicro()), "ExecMainCode": int32(1), "ExecMainStatus": int32(203),
 		"MemoryCurrent": uint64(math.MaxUint64), "LoadState": "loaded", "ActiveState": "activating", "SubState": "auto-restart",
 		"FragmentPath": "/etc/systemd/system/x.service", "UnitFileState": "enabled",
 		"ActiveEnterTimestamp": uint64(started.UnixMicro() + 621), "NeedDaemonReload": true, "CanReload": "of another type",
-	}).unit("x.service")
+	}.unit("x.service")
 	if u.name != "x.service" || u.pid != 42 || u.restarts != 3 || u.memory != 0 || !u.needReload || u.canReload || !u.enabled() ||
 		u.exitCode != "exited" || u.exitStatus != "203" {
 		t.Errorf("got %+v", u)
@@ -68,7 +59,7 @@ func TestUnitProperties(t *testing.T) {
 	if u.running() || u.stopped() || u.changing() {
 		t.Error("a service that waits to be started again is neither up, nor stopped, nor about to be up")
 	}
-	timer := of(map[string]any{"LoadState": "loaded", "ActiveState": "active", "ActiveEnterTimestamp": uint64(started.UnixMicro())}).unit("x.timer")
+	timer := properties{"LoadState": "loaded", "ActiveState": "active", "ActiveEnterTimestamp": uint64(started.UnixMicro())}.unit("x.timer")
 	if !timer.started.Equal(started) || !timer.tells() {
 		t.Errorf("got %+v", timer)
 	}

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/godbus/dbus/v5"
-
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
@@ -40,8 +38,8 @@ type unit struct {
 // show asks systemd about a unit. One that does not exist is no error. Its name stays the one asked for, not the one
 // that an alias stands for.
 func show(ctx context.Context, r host.Reader, name string) (u unit, err error) {
-	err = ask(ctx, r, func(ctx context.Context, b bus) error {
-		u, err = b.unit(ctx, name)
+	err = ask(ctx, r, name, func(b *bus) error {
+		u, err = b.unit(name)
 		return err
 	})
 	return u, err
@@ -50,19 +48,19 @@ func show(ctx context.Context, r host.Reader, name string) (u unit, err error) {
 // instances lists the instances of a template that systemd has loaded.
 func instances(ctx context.Context, r host.Reader, template string) (all []unit, err error) {
 	before, after, _ := strings.Cut(template, "@")
-	err = ask(ctx, r, func(ctx context.Context, b bus) error {
-		all, err = b.loaded(ctx, strings.ReplaceAll(before, `\`, `\\`)+"@*"+after)
+	err = ask(ctx, r, template, func(b *bus) error {
+		all, err = b.loaded(before + "@*" + after) // a backslash means itself there
 		return err
 	})
 	return all, err
 }
 
 // properties are a unit's, of all its interfaces.
-type properties map[string]dbus.Variant
+type properties map[string]any
 
 // property returns one; the zero value where the unit has none of that name and type.
 func property[T any](p properties, name string) T {
-	v, _ := p[name].Value().(T)
+	v, _ := p[name].(T)
 	return v
 }
 
