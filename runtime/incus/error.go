@@ -65,6 +65,7 @@ var advices = []struct{ says, do string }{
 	{"Failed shutting down instance", "it did not stop in time: stop it with force, or give it longer"},
 	{"is currently in use", "what uses it must go first"},
 	{"Instance is busy running", "something else works on it: wait until that is done"},
+	{"A matching non-reusable operation", "something else works on it: wait until that is done"},
 	{"Instance is running", "stop it first, or delete it with force"},
 	{"Project not found", "incus project create makes it"},
 	{"ETag doesn't match", "somebody else keeps changing it: try again"},
