@@ -35,12 +35,13 @@ var written embed.FS
 
 // bench is what rows measure with.
 type bench struct {
-	pgrun  string // the program, an absolute path
-	warm   int    // runs that do not count
-	runs   int    // those that do
-	keep   bool
-	work   string // a directory of our own, with what is written in it
-	server *incus.Server
+	pgrun   string // the program, an absolute path
+	warm    int    // runs that do not count
+	runs    int    // those that do
+	keep    bool
+	stopped bool   // the lab's formation is
+	work    string // a directory of our own, with what is written in it
+	server  *incus.Server
 }
 
 func newBench(ctx context.Context, pgrun string, warm, runs int, keep bool) (*bench, error) {
@@ -92,11 +93,14 @@ func (b *bench) makeProfile(ctx context.Context) error {
 
 // close removes what was made, whether or not the run was cut off.
 func (b *bench) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	err := os.RemoveAll(b.work)
 	if !b.keep {
 		err = errors.Join(err, b.sweep(ctx))
+	}
+	if b.stopped {
+		err = errors.Join(err, b.wantFormation(ctx, up))
 	}
 	b.server.Close()
 	return err

@@ -7,6 +7,8 @@
 // Two sides of a row take turns, A B A B, after a run of each that does not count, and their medians are compared. A
 // missed target is shown and is no failure: how fast a machine is today is not for a program to judge.
 //
+// The lab's formation is stopped for rows that it would disturb, and brought up again.
+//
 // All containers that it makes are named pgrun-bench-* and have the mark user.pgrun.test. They are deleted at the
 // end, and at the start, where an earlier run was killed.
 package main
@@ -35,16 +37,16 @@ func main() {
 
 // rows are all there is to measure, in the order of the table.
 var rows = []row{
-	{"process start", processStart},
-	{"sizes", sizes},
-	{"no-op, beside the floor", noopFloor},
-	{"one look", oneLook},
-	{"copy a file", copyFile},
-	{"copy a directory", copyDirectory},
-	{"fleet", fleet},
-	{"memory", memory},
-	{"no-op, beside Ansible", noopAnsible},
-	{"first run", firstRun},
+	{"no-op, beside the floor", up, noopFloor},
+	{"no-op, beside Ansible", up, noopAnsible},
+	{"process start", stopped, processStart},
+	{"sizes", asItIs, sizes},
+	{"one look", stopped, oneLook},
+	{"copy a file", stopped, copyFile},
+	{"copy a directory", stopped, copyDirectory},
+	{"fleet", stopped, fleet},
+	{"memory", stopped, memory},
+	{"first run", stopped, firstRun},
 }
 
 func run(ctx context.Context, args []string) (err error) {
@@ -93,7 +95,10 @@ func run(ctx context.Context, args []string) (err error) {
 		}
 		fmt.Fprintf(os.Stderr, "%s ...\n", r.name)
 		begin := load()
-		lines, err := r.measure(ctx, b)
+		lines, err := []line(nil), b.wantFormation(ctx, r.formation)
+		if err == nil {
+			lines, err = r.measure(ctx, b)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,7 +41,29 @@ func labNetwork() string {
 // changed finds a host in a recap that has something changed or failed.
 var changed = regexp.MustCompile(`(changed|unreachable|failed)=[1-9]`)
 
-// converge runs postgres_ha.star once, so that the next run finds nothing to do: another version's may have been the last.
+// wantFormation has the lab's formation as a row wants it.
+func (b *bench) wantFormation(ctx context.Context, as formation) error {
+	switch as {
+	case asItIs:
+		return nil
+	case up:
+		b.stopped = false
+		return b.converge(ctx)
+	}
+	for _, name := range append(dataNodes, monitor) {
+		// By force, which is too quick for a failover.
+		switch err := b.server.Stop(ctx, name, true); {
+		case err == nil:
+			b.stopped = true
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	return nil
+}
+
+// converge runs postgres_ha.star once, which starts what is stopped, so that the next run finds nothing to do: another
+// version's may have been the last.
 func (b *bench) converge(ctx context.Context) error {
 	_, err := output(command(ctx, b.pgrun, noopPlaybook))
 	return err
@@ -63,9 +86,6 @@ func (b *bench) noop() side {
 func noopFloor(ctx context.Context, b *bench) ([]line, error) {
 	floor, err := b.floor()
 	if err != nil {
-		return nil, err
-	}
-	if err := b.converge(ctx); err != nil {
 		return nil, err
 	}
 	f, err := turns(ctx, b.warm, b.runs, b.noop(), floor)
@@ -109,21 +129,31 @@ func (b *bench) floor() (side, error) {
 	return side{unit: "s", command: "incus exec NAME -- sh -c \"$(cat bench/floor/machine.sh bench/floor/{monitor,node}.sh)\"", run: timed(look)}, nil
 }
 
+// cutShort is what Ansible says where a module did not arrive whole through its connection plugin, as happens now and
+// then: such a run does not count.
+const cutShort = "Module result deserialization failed"
+
 // noopAnsible compares it with the same as an Ansible role.
 func noopAnsible(ctx context.Context, b *bench) ([]line, error) {
-	if err := b.converge(ctx); err != nil { // before its files are taken to the control container
-		return nil, err
-	}
 	if err := b.controlContainer(ctx); err != nil {
 		return nil, fmt.Errorf("make the control container: %w", err)
 	}
-	ansible := side{unit: "s", command: "ansible-playbook site.yml", run: timed(func(ctx context.Context) error {
+	once := timed(func(ctx context.Context) error {
 		out, err := output(inControl(ctx, "ansible-playbook", "site.yml"))
 		if err == nil && (changed.MatchString(out) || strings.Count(out, "changed=0") != 1+len(dataNodes)) {
 			err = errors.New("it is no no-op:\n" + tail(out))
 		}
 		return err
-	})}
+	})
+	ansible := side{unit: "s", command: "ansible-playbook site.yml", run: func(ctx context.Context) (took float64, err error) {
+		for range 3 {
+			if took, err = once(ctx); err == nil || !strings.Contains(err.Error(), cutShort) {
+				break
+			}
+			fmt.Fprintf(os.Stderr, "  failed, and does not count: %s\n", cutShort)
+		}
+		return took, err
+	}}
 	f, err := turns(ctx, b.warm, min(b.runs, 3), b.noop(), ansible)
 	err = errors.Join(err, b.tidyAfterAnsible(ctx))
 	if err != nil {

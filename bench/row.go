@@ -10,9 +10,19 @@ import (
 
 // row is one piece of work. It gives the table one line, or a few that are measured together.
 type row struct {
-	name    string
-	measure func(ctx context.Context, b *bench) ([]line, error)
+	name      string
+	formation formation
+	measure   func(ctx context.Context, b *bench) ([]line, error)
 }
+
+// formation says how a row wants the lab's, which takes a part of a small machine even idle.
+type formation string
+
+const (
+	asItIs  formation = ""
+	up      formation = "up"
+	stopped formation = "stopped"
+)
 
 // line is a line of the table.
 type line struct {
