@@ -20,7 +20,8 @@ type attempt struct {
 // failed is the error of an attempt: how the unit is, and what it has said since. err is what systemctl said,
 // or nil.
 func (a attempt) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	failed, tooLate := (*host.Failed)(nil), (*late)(nil)
+	if ctx.Err() != nil || err != nil && !errors.As(err, &failed) && !errors.As(err, &tooLate) { // the link broke, for one
 		return err
 	}
 	u, showErr := show(ctx, a.h, a.name)
@@ -28,12 +29,12 @@ func (a attempt) failed(ctx context.Context, err error) error {
 		return errors.Join(err, showErr)
 	}
 	e := &startError{text: fmt.Sprintf("%s %s: %s", a.verb, a.name, u.describe()), err: err}
-	switch failed, tooLate := (*host.Failed)(nil), (*late)(nil); {
-	case errors.As(err, &tooLate):
+	switch {
+	case tooLate != nil:
 		e.text = fmt.Sprintf("%s %s: %s: %s", a.verb, a.name, tooLate, u.describe())
-	case errors.As(err, &failed) && u.load != "loaded":
+	case failed != nil && u.load != "loaded":
 		e.text = fmt.Sprintf("%s %s: %s", a.verb, a.name, firstLine(failed.Output.Stderr))
-	case errors.As(err, &failed) && u.running(): // a reload
+	case failed != nil && u.running(): // a reload
 		e.text = fmt.Sprintf("%s %s: %s", a.verb, a.name, firstLine(failed.Output.Stderr))
 	}
 	e.journal = a.journal(ctx)
