@@ -297,8 +297,12 @@ func (p *process) hangUp() {
 // said is the end of what the command wrote to standard error.
 func (p *process) said() string { return strings.TrimSpace(p.words.String()) }
 
-// goingDown is what the daemon says of a command for an instance that goes down just then.
-const goingDown = "Failed to retrieve PID of executing child process"
+// goingDown is what the daemon says of a command for an instance that goes down just then, and downTimeout how long that
+// may take until its state says so.
+const (
+	goingDown   = "Failed to retrieve PID of executing child process"
+	downTimeout = 5 * time.Second
+)
 
 // why says why the command ended. It must have.
 func (p *process) why() error {
@@ -311,13 +315,13 @@ func (p *process) why() error {
 		}
 	}
 	// Whatever the exit code says: an instance that is not running explains it best.
-	p.server.instances.drop() // the list may be a second old
-	_, err := p.server.running(ctx, p.instance)
-	for err == nil && p.waitErr != nil && strings.Contains(p.waitErr.Error(), goingDown) && host.Pause(ctx, pollEvery) == nil {
-		p.server.instances.drop()
-		_, err = p.server.running(ctx, p.instance)
+	if p.waitErr != nil && strings.Contains(p.waitErr.Error(), goingDown) {
+		if err := p.server.wentDown(p.instance); err != nil {
+			return err
+		}
 	}
-	if err != nil && ctx.Err() == nil {
+	p.server.instances.drop() // the list may be a second old
+	if _, err := p.server.running(ctx, p.instance); err != nil && ctx.Err() == nil {
 		return err
 	}
 	switch {
@@ -331,6 +335,21 @@ func (p *process) why() error {
 		return p.unreachable(fmt.Errorf("its agent ended with exit code %d: %s", p.rc, p.said()))
 	}
 	return p.unreachable(fmt.Errorf("its agent ended with exit code %d", p.rc))
+}
+
+// wentDown waits until an instance that seems to go down is down, and says how it is then; nil where it goes on.
+func (s *Server) wentDown(instance string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), downTimeout)
+	defer cancel()
+	for {
+		s.instances.drop()
+		if _, err := s.running(ctx, instance); err != nil && ctx.Err() == nil {
+			return err
+		}
+		if host.Pause(ctx, pollEvery) != nil {
+			return nil
+		}
+	}
 }
 
 func (p *process) unreachable(err error) error {
