@@ -27,31 +27,41 @@ const daemonKilled = "the Incus daemon killed and started"
 // faultLimit is within which every run has to end, whatever happens to its host.
 const faultLimit = 90 * time.Second
 
-// faults are what can happen to a machine while pgrun works on it. undo makes it whole again as an operator would;
-// what it leaves undone, the next run of the playbook has to do.
-var faults = []struct {
+// fault is what can happen to a machine while pgrun works on it. ready comes before the call. undo makes the machine whole
+// again as an operator would; what it leaves undone, the next run of the playbook has to do.
+type fault struct {
 	name         string
 	happen, undo func(t *testing.T, l *lab)
-}{
-	{"stopped by force", func(t *testing.T, l *lab) { must(t, l.incus.Stop(t.Context(), victim, true)) }, nil},
-	{"shut down", func(t *testing.T, l *lab) { must(t, l.incus.Stop(t.Context(), victim, false)) }, nil},
-	{"restarted", func(t *testing.T, l *lab) { must(t, l.incus.Restart(t.Context(), victim, true)) }, nil},
-	{"frozen", func(t *testing.T, l *lab) { must(t, l.incus.Freeze(t.Context(), victim)) }, nil},
-	{"deleted", func(t *testing.T, l *lab) { must(t, l.incus.DeleteInstance(t.Context(), victim, true)) }, nil},
-	{"its agent killed", inVictim("pkill -9 -f '^/run/pgrun/agent-'"), nil},
-	{"/run/pgrun wiped", inVictim("rm -rf /run/pgrun"), nil},
-	{"all processes killed but init", inVictim("kill -9 -1"), nil},
-	{"disk full", inVictim("mount -t tmpfs -o size=64k full /srv/data"), inVictim("umount -l /srv/data")},
-	{"read-only file system", inVictim("mount -t tmpfs -o ro readonly /srv/data"), inVictim("umount -l /srv/data")},
+	ready        func(t *testing.T, l *lab)
+}
+
+// What the calls write to is a file system of its own for some faults.
+var (
+	ownDisk = inVictim("mount -t tmpfs -o size=300m data /srv/data")
+	oldDisk = inVictim("umount -l /srv/data")
+)
+
+var faults = []fault{
+	{"stopped by force", func(t *testing.T, l *lab) { must(t, l.incus.Stop(t.Context(), victim, true)) }, nil, nil},
+	{"shut down", func(t *testing.T, l *lab) { must(t, l.incus.Stop(t.Context(), victim, false)) }, nil, nil},
+	{"restarted", func(t *testing.T, l *lab) { must(t, l.incus.Restart(t.Context(), victim, true)) }, nil, nil},
+	{"frozen", func(t *testing.T, l *lab) { must(t, l.incus.Freeze(t.Context(), victim)) }, nil, nil},
+	{"deleted", func(t *testing.T, l *lab) { must(t, l.incus.DeleteInstance(t.Context(), victim, true)) }, nil, nil},
+	{"its agent killed", inVictim("pkill -9 -f '^/run/pgrun/agent-'"), nil, nil},
+	{"/run/pgrun wiped", inVictim("rm -rf /run/pgrun"), nil, nil},
+	{"all processes killed but init", inVictim("kill -9 -1"), nil, nil},
+	{"disk full", inVictim("cat /dev/zero > /srv/data/full 2> /dev/null; true"), oldDisk, ownDisk},
+	// While a file is open for writing, a file system cannot be made read-only.
+	{"read-only file system", inVictim("for i in $(seq 200); do mount -o remount,ro /srv/data 2> /dev/null && break; sleep 0.05; done"), oldDisk, ownDisk},
 	{"out of memory", func(t *testing.T, l *lab) {
 		l.incusCLI(t, "config", "set", victim, "limits.memory=96MiB")
 		inVictim("tail /dev/zero; true")(t, l)
-	}, unlimited},
+	}, unlimited, nil},
 	{"out of memory, its agent the first to go", func(t *testing.T, l *lab) {
 		l.incusCLI(t, "config", "set", victim, "limits.memory=96MiB")
 		inVictim("for p in $(pgrep -f '^/run/pgrun/agent-'); do echo 1000 > /proc/$p/oom_score_adj; done; tail /dev/zero; true")(t, l)
-	}, unlimited},
-	{daemonKilled, func(t *testing.T, l *lab) { restartDaemon(t) }, nil},
+	}, unlimited, nil},
+	{daemonKilled, func(t *testing.T, l *lab) { restartDaemon(t) }, nil, nil},
 }
 
 func unlimited(t *testing.T, l *lab) { l.incusCLI(t, "config", "unset", victim, "limits.memory") }
@@ -87,7 +97,7 @@ func TestFaults(t *testing.T) {
 					undo = sync.OnceFunc(func() { fault.undo(t, l) })
 				}
 				t.Cleanup(undo)
-				happened = meetFault(t, l, playbook, kind, fault.name, fault.happen)
+				happened = meetFault(t, l, playbook, kind, fault)
 				t.Log(happened)
 				undo()
 				again := run(command(playbook, "-e", "kind=look"))
@@ -130,15 +140,18 @@ func faultPlaybook(t *testing.T) string {
 }
 
 // meetFault starts a call, has the fault happen, and says what became of the call.
-func meetFault(t *testing.T, l *lab, playbook, kind, fault string, happen func(*testing.T, *lab)) string {
+func meetFault(t *testing.T, l *lab, playbook, kind string, f fault) string {
 	t.Helper()
 	run(command(playbook, "-e", "kind=look")).check(t, 0)
 	inVictim("rm -rf /srv/data/*; systemctl stop slow; true")(t, l)
+	if f.ready != nil {
+		f.ready(t, l)
+	}
 	p := l.startFor(t, command(playbook, "-e", "kind="+kind))
 	p.until(victim + ": calling")
 	time.Sleep(200 * time.Millisecond) // the call is under way: nothing else tells
 	began := time.Now()
-	happen(t, l)
+	f.happen(t, l)
 	select {
 	case <-p.done:
 	case <-time.After(faultLimit):
@@ -146,7 +159,7 @@ func meetFault(t *testing.T, l *lab, playbook, kind, fault string, happen func(*
 	}
 	took := time.Since(began).Round(100 * time.Millisecond)
 	r := p.wait()
-	spared := fault != daemonKilled
+	spared := f.name != daemonKilled
 	if spared && !strings.Contains(r.out, beside+": went on") && !(kind == "wait" && strings.Contains(r.out, "failed: ["+beside+"]")) {
 		t.Errorf("the host beside it did not go on:\n%s", r.out)
 	}
@@ -165,11 +178,27 @@ func meetFault(t *testing.T, l *lab, playbook, kind, fault string, happen func(*
 	}
 	for line := range strings.Lines(why) {
 		if line = strings.TrimSpace(line); strings.Contains(line, victim+": ") || strings.Contains(line, victim+" cannot be reached") {
-			return fmt.Sprintf("exit code %d after %s: %s", r.code, took, strings.ReplaceAll(line, "|", "\\|"))
+			t.Logf("exit code %d: %s", r.code, line)
+			return fmt.Sprintf("%s, %s", brief(line), took)
 		}
 	}
 	t.Errorf("exit code %d, and no error that names %s:\n%s", r.code, victim, r.out)
-	return fmt.Sprintf("exit code %d after %s", r.code, took)
+	return fmt.Sprintf("exit code %d, %s", r.code, took)
+}
+
+// brief is an error in the few words of a table.
+func brief(line string) string {
+	for _, b := range [][2]string{
+		{"no sign of life", "no sign of life"}, {"not so after", "not in time"}, {"it is Stopped", "it is Stopped"}, {"does not exist", "no instance"},
+		{"agent was killed", "its agent was killed"}, {"agent was ended", "its agent was ended"},
+		{"Incus (local) cannot be reached", "no Incus daemon"}, {"no space left", "no space left"}, {"read-only file system", "read-only file system"},
+	} {
+		if strings.Contains(line, b[0]) {
+			return b[1]
+		}
+	}
+	parts := strings.Split(strings.ReplaceAll(line, "|", "\\|"), ": ")
+	return parts[len(parts)-1]
 }
 
 // inVictim runs a line in the container, not through pgrun's agent.
