@@ -66,7 +66,9 @@ func ask(ctx context.Context, r host.Reader, name string, look func(b *bus) erro
 	for again := true; ; again = false {
 		var err error
 		if b == nil {
-			if b, err = connect(within, r); err != nil {
+			if b, err = connect(within, r); err != nil && context.Cause(within) == errSlow {
+				return fmt.Errorf("asking systemd about %s: %w", name, errSlow)
+			} else if err != nil {
 				return err // of the machine, which says where
 			}
 		}
