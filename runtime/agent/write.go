@@ -215,16 +215,12 @@ func (s *server) mkdir(path string, a host.Attributes) error {
 	if err := unix.Mkdirat(at, base, 0o700); err != nil {
 		return pathError("mkdir", path, err)
 	}
-	if err := setNew(at, base, path, o); err != nil {
-		_ = unix.Unlinkat(at, base, unix.AT_REMOVEDIR)
-		return err
-	}
-	return nil
+	return setNew(at, base, path, o)
 }
 
-// setNew sets owner and mode of a directory that was just made. Whoever may write to the directory above could have
-// put another in its place, and would get that: the new one can be told by its owner and mode, which nobody else can
-// give to one that he made.
+// setNew sets owner and mode of a directory that was just made, or removes it. Whoever may write to the directory above could
+// have put another in its place, and would get that: the new one can be told by its owner and mode, which nobody else can give
+// to one that he made. Another run may have taken it over: then it is that run's.
 func setNew(at int, base, path string, o ownership) error {
 	fd, st, err := openAt(at, base, path)
 	if err != nil {
@@ -237,7 +233,11 @@ func setNew(at int, base, path string, o ownership) error {
 	if !isSet && !isNew {
 		return pathError("mkdir", path, errors.New("somebody else has changed it meanwhile"))
 	}
-	return set(fd, st, path, o)
+	err = set(fd, st, path, o)
+	if err != nil {
+		_ = unix.Unlinkat(at, base, unix.AT_REMOVEDIR)
+	}
+	return err
 }
 
 // symlink makes path a link to target. The new link gets its name by rename, so that a reader sees the

@@ -2,7 +2,6 @@ package incus
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +76,7 @@ func (s *Server) startAgent(ctx context.Context, instance, file string, readOnly
 		}
 		p.kill()
 		if !p.notFound {
-			return nil, p.why()
+			return nil, p.why(ctx, downTimeout)
 		}
 	}
 	return nil, errNoAgent
@@ -107,7 +106,11 @@ func (s *Server) pushAgent(ctx context.Context, instance, file string, program b
 		return fmt.Errorf("push the agent: %w", context.Cause(ctx))
 	}
 	if p.waitErr != nil || p.rc != 0 {
-		return fmt.Errorf("%w, and cannot be put there: %s", errNoAgent, cmp.Or(p.said(), fmt.Sprint(p.why())))
+		why := p.said()
+		if why == "" {
+			why = p.why(ctx, downTimeout).Error()
+		}
+		return fmt.Errorf("%w, and cannot be put there: %s", errNoAgent, why)
 	}
 	return err
 }

@@ -268,7 +268,7 @@ func (s *Server) WaitExec(ctx context.Context, name string) error {
 			if p.rc == 0 && p.waitErr == nil {
 				return nil
 			}
-			err = p.why()
+			err = p.why(ctx, 0)
 		}
 		if noDaemon(err) || errors.Is(err, host.ErrAbsent) || errors.As(err, new(*Refused)) {
 			return err

@@ -226,7 +226,7 @@ func (p *process) Read(b []byte) (int, error) {
 	if p.rc == 0 && p.waitErr == nil {
 		return n, io.EOF
 	}
-	return n, p.why()
+	return n, p.why(context.Background(), downTimeout)
 }
 
 // Write writes to standard input.
@@ -239,7 +239,7 @@ func (p *process) Write(b []byte) (int, error) {
 	if err := p.stdin.WriteMessage(websocket.BinaryMessage, b); err != nil {
 		select {
 		case <-p.done:
-			return 0, p.why()
+			return 0, p.why(context.Background(), downTimeout)
 		case <-time.After(100 * time.Millisecond):
 			return 0, p.unreachable(err)
 		}
@@ -297,31 +297,26 @@ func (p *process) hangUp() {
 // said is the end of what the command wrote to standard error.
 func (p *process) said() string { return strings.TrimSpace(p.words.String()) }
 
-// goingDown is what the daemon says of a command for an instance that goes down just then, and downTimeout how long that
-// may take until its state says so.
+// notStarted is what the daemon says of a command that it could not start: on an instance that goes down just then, for one, whose
+// state says so within downTimeout.
 const (
-	goingDown   = "Failed to retrieve PID of executing child process"
+	notStarted  = "Failed to retrieve PID of executing child process"
 	downTimeout = 5 * time.Second
 )
 
-// why says why the command ended. It must have.
-func (p *process) why() error {
+// why says why the command ended. It must have. An instance that may be going down has so much patience to say so.
+func (p *process) why(ctx context.Context, patience time.Duration) error {
 	<-p.done
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
 	if p.waitErr != nil && !p.notFound {
 		if err := p.server.explain(ctx, "wait for a command", p.waitErr); noDaemon(err) {
 			return err
 		}
 	}
-	// Whatever the exit code says: an instance that is not running explains it best.
-	if p.waitErr != nil && strings.Contains(p.waitErr.Error(), goingDown) {
-		if err := p.server.wentDown(p.instance); err != nil {
-			return err
-		}
+	if p.waitErr == nil || !strings.Contains(p.waitErr.Error(), notStarted) {
+		patience = 0
 	}
-	p.server.instances.drop() // the list may be a second old
-	if _, err := p.server.running(ctx, p.instance); err != nil && ctx.Err() == nil {
+	// Whatever the exit code says: an instance that is not running explains it best.
+	if err := p.server.down(ctx, p.instance, patience); err != nil {
 		return err
 	}
 	switch {
@@ -337,17 +332,21 @@ func (p *process) why() error {
 	return p.unreachable(fmt.Errorf("its agent ended with exit code %d", p.rc))
 }
 
-// wentDown waits until an instance that seems to go down is down, and says how it is then; nil where it goes on.
-func (s *Server) wentDown(instance string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), downTimeout)
+// down says how an instance is that does not run, within so much time; nil of one that runs on.
+func (s *Server) down(ctx context.Context, name string, patience time.Duration) error {
+	const oneLook = time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience+oneLook)
 	defer cancel()
-	for {
-		s.instances.drop()
-		if _, err := s.running(ctx, instance); err != nil && ctx.Err() == nil {
-			return err
+	for over := time.Now().Add(patience); ; {
+		instance, err := s.Instance(ctx, name)
+		if err == nil {
+			err = instance.running()
 		}
-		if host.Pause(ctx, pollEvery) != nil {
+		if ctx.Err() != nil {
 			return nil
+		}
+		if err != nil || time.Now().After(over) || host.Pause(ctx, pollEvery) != nil {
+			return err
 		}
 	}
 }

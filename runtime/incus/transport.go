@@ -87,19 +87,24 @@ func (s *Server) running(ctx context.Context, name string) (Instance, error) {
 	if err != nil || instance.Status != "Running" {
 		instance, err = s.Instance(ctx, name)
 	}
-	if err != nil {
-		return Instance{}, err
+	if err == nil {
+		err = instance.running()
 	}
+	return instance, err
+}
+
+// running is a *host.Unreachable that says what to do where an instance does not run.
+func (i Instance) running() error {
 	down, advice := false, "wait until it is Running"
-	switch instance.Status {
+	switch i.Status {
 	case "Running":
-		return instance, nil
+		return nil
 	case "Stopped":
 		down, advice = true, "start it with incus.started"
 	case "Frozen":
 		down, advice = true, "unfreeze it with incus.started"
 	case "Error":
-		advice = "incus info --show-log " + name + " may say why"
+		advice = "incus info --show-log " + i.Name + " may say why"
 	}
-	return Instance{}, &host.Unreachable{Host: name, Down: down, Err: fmt.Errorf("it is %s: %s", instance.Status, advice)}
+	return &host.Unreachable{Host: i.Name, Down: down, Err: fmt.Errorf("it is %s: %s", i.Status, advice)}
 }

@@ -11,7 +11,7 @@ import (
 // Connections that looks are made on are kept with the host: making one takes the server ten times as long
 // as most looks.
 //
-// None grows old, however often a script looks: a server that is told to shut down smartly waits for its
+// None grows old, however often a script looks, some six seconds at most, its last wait included: a server that is told to shut down smartly waits for its
 // clients, and pg_autoctl tells it so where it rewinds an old primary.
 const oldest = 3 * time.Second
 

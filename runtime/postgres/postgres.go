@@ -110,7 +110,9 @@ func Read(ctx context.Context, r host.Reader, t Target, look func(tx pgx.Tx) err
 		return err
 	}
 	err = ended(ctx, look(tx))
-	if tx.Rollback(ctx) != nil || !t.keep(r, s) {
+	// What a look may leave of itself in the session, besides the transaction.
+	_, notOver := s.Exec(ctx, "ROLLBACK; SELECT pg_advisory_unlock_all()", pgx.QueryExecModeSimpleProtocol)
+	if notOver != nil || !t.keep(r, s) {
 		hangUp(s.Conn)
 	}
 	return err

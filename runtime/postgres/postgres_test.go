@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -52,6 +53,53 @@ func TestReadCannotWrite(t *testing.T) {
 	defer hangUp(conn)
 	if _, err := conn.Exec(ctx, "CREATE TABLE written_by_a_look (n int)"); Code(err) != readOnlyTransaction {
 		t.Errorf("a read-only session wrote: %v", err)
+	}
+}
+
+// keeper is the server's host, which keeps sessions.
+type keeper struct {
+	postgrestest.Dialer
+	open map[any]io.Closer
+}
+
+func (k *keeper) Keep(key any, c io.Closer) { k.open[key] = c }
+
+func (k *keeper) Kept(key any) io.Closer {
+	defer delete(k.open, key)
+	return k.open[key]
+}
+
+func (k *keeper) Release() {
+	for key, c := range k.open {
+		_ = c.Close()
+		delete(k.open, key)
+	}
+}
+
+// The next look at the same server has the session of the last, in which nothing of that is left.
+func TestSessionIsKept(t *testing.T) {
+	target, ctx := local(t), t.Context()
+	h := &keeper{server.Host, map[any]io.Closer{}}
+	defer h.Release()
+	read := func(target Target, query string) (answer int) {
+		t.Helper()
+		err := Read(ctx, h, target, func(tx pgx.Tx) error { return tx.QueryRow(ctx, query).Scan(&answer) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	first := read(target, "SELECT pg_backend_pid() FROM pg_advisory_lock(1)")
+	target.Database = DefaultDatabase
+	if second := read(target, "SELECT pg_backend_pid()"); second != first {
+		t.Errorf("the same server by another name had the session %d, not %d", second, first)
+	}
+	if locks := read(target, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"); locks != 0 {
+		t.Errorf("%d locks are left", locks)
+	}
+	err := Write(ctx, h, target, func(conn *pgx.Conn) error { return nil })
+	if third := read(target, "SELECT pg_backend_pid()"); err != nil || third == first {
+		t.Errorf("the session %d outlived a write (%v)", third, err)
 	}
 }
 
