@@ -86,7 +86,14 @@ func makeDirectories(parents []string, p string, a host.Attributes) *builtin.Cha
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		// Another run has made it since it was looked at.
+		// Another run has made it since it was looked at. What is no directory itself, but a link to one, is somebody else's.
+		info, err := statAny(ctx, h, p)
+		if err != nil {
+			return err
+		}
+		if info != nil && !info.Mode.IsDir() {
+			return fmt.Errorf("path %s: somebody else has made it a %s meanwhile", p, kind(info.Mode))
+		}
 		rest, err := PlanDirectory(ctx, h, p, a, false)
 		if err != nil || !rest.Needed() {
 			return err

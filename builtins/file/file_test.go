@@ -407,6 +407,24 @@ func TestLine(t *testing.T) {
 	b.fails(`file.line(h, "D/x", line = "a", state = "absent", after = "b")`, "after and before say where")
 }
 
+// A line is changed in the file behind a link, which is called what it is called.
+func TestLineBehindLinks(t *testing.T) {
+	b, dir := newBench(t)
+	write(t, dir+"/x", "a\n", 0o644)
+	write(t, dir+"/real/sub/x", "a\n", 0o644)
+	b.run(`file.directory(h, "D/dir")
+file.link(h, "D/dir/link", target = "../x")
+file.link(h, "D/sub", target = "real/sub")
+file.link(h, "D/real/sub/link", target = "../sub/../sub/x")
+file.link(h, "D/real/sub/up", target = "../../x")`)
+	for link, file := range map[string]string{"dir/link": "D/x", "sub/link": "D/sub/../sub/../sub/x", "real/sub/up": "D/x"} {
+		b.check(`file.line(h, "D/` + link + `", line = "b")`)
+		same(t, "summary of "+link, b.summary(), "change "+file)
+	}
+	b.idempotent(`file.line(h, "D/sub/link", line = "b")`)
+	has(t, dir+"/real/sub/x", "a\nb\n", 0o644)
+}
+
 func TestLooks(t *testing.T) {
 	b, dir := newBench(t)
 	write(t, dir+"/x", "hello\n", 0o640)

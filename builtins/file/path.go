@@ -75,11 +75,29 @@ func follow(ctx context.Context, r host.Reader, p string) (string, *host.Info, e
 		if path.IsAbs(info.Target) {
 			p = path.Clean(info.Target)
 		} else {
-			// Not cleaned: what precedes a ".." may be a link itself.
-			p = path.Dir(p) + "/" + info.Target
+			p, err = beside(ctx, r, path.Dir(p), info.Target)
+			if err != nil {
+				return "", nil, err
+			}
 		}
 	}
 	return "", nil, fmt.Errorf("path %s: more than %d links, one behind the other", p, maxLinks)
+}
+
+// beside is the path of what a link in a directory names. A ".." at its beginning is taken out where the directory is no link
+// itself, whose own parent is another.
+func beside(ctx context.Context, r host.Reader, dir, target string) (string, error) {
+	for strings.HasPrefix(target, "../") {
+		info, err := statAny(ctx, r, dir)
+		if err != nil {
+			return "", err
+		}
+		if info == nil || info.Mode&fs.ModeSymlink != 0 {
+			break
+		}
+		dir, target = path.Dir(dir), target[len("../"):]
+	}
+	return strings.TrimSuffix(dir, "/") + "/" + target, nil
 }
 
 // kind is the word for a file's type that file.stat returns.
