@@ -113,7 +113,7 @@ func (c creation) awaitCreation(ctx context.Context, r host.Reader, timeout time
 // uriOfMonitor is the URI by which data nodes reach their monitor. Without the limits of TCP, pg_autoctl would
 // wait for minutes for a monitor whose machine is gone.
 func uriOfMonitor(hostname string, port int, sslMode, sslRootCert string) string {
-	return "postgresql://autoctl_node@" + joinHostPort(hostname, port) + "/" + monitorDatabase + "?" + strings.Join([]string{
+	return "postgresql://autoctl_node@" + joinHostPort(hostname, port) + "/" + MonitorDatabase + "?" + strings.Join([]string{
 		"sslmode=" + sslMode, "sslrootcert=" + sslRootCert,
 		"connect_timeout=3", "keepalives_idle=3", "keepalives_interval=1", "keepalives_count=3", "tcp_user_timeout=5000",
 	}, "&")

@@ -13,8 +13,8 @@ import (
 	"github.com/pgrun/pgrun/runtime/postgres"
 )
 
-// monitorDatabase is the database that pg_autoctl makes on a monitor.
-const monitorDatabase = "pg_auto_failover"
+// MonitorDatabase is the database that pg_autoctl makes on a monitor.
+const MonitorDatabase = "pg_auto_failover"
 
 // Node is a data node as the monitor knows it.
 type Node struct {
@@ -154,51 +154,67 @@ func (f formation) stable() error {
 const maxNodes = 1000
 
 // readFormation reads a formation from the monitor on r.
-func (s server) readFormation(ctx context.Context, r host.Reader, name string) (formation, error) {
-	f := formation{Name: name}
-	err := postgres.Read(ctx, r, s.target(monitorDatabase), func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `
-			SELECT f.number_sync_standbys, n.nodeid, n.nodename, n.nodehost, n.nodeport, n.groupid,
-			       n.reportedstate::text, n.goalstate::text, n.health,
-			       extract(epoch FROM clock_timestamp() - n.reporttime)::float8,
-			       extract(epoch FROM clock_timestamp() - n.statechangetime)::float8,
-			       n.reportedpgisrunning, n.reportedrepstate::text, n.reportedtli, n.reportedlsn::text,
-			       n.candidatepriority, n.replicationquorum, n.sysidentifier::text
-			FROM pgautofailover.formation f LEFT JOIN pgautofailover.node n USING (formationid)
-			WHERE f.formationid = $1 ORDER BY n.nodeid`, name)
-		if err != nil {
-			return err
-		}
-		known := false
-		var (
-			id                                                 *int64
-			nodeName, address, reported, goal, rep, lsn, ident *string
-			port, group, health, tli, priority                 *int
-			reportAge, stateAge                                *float64
-			running, quorum                                    *bool
-		)
-		_, err = pgx.ForEachRow(rows, []any{&f.NumberSyncStandbys, &id, &nodeName, &address, &port, &group, &reported, &goal, &health,
-			&reportAge, &stateAge, &running, &rep, &tli, &lsn, &priority, &quorum, &ident}, func() error {
-			known = true
-			if id == nil {
-				return nil
-			}
-			if len(f.Nodes) == maxNodes {
-				return fmt.Errorf("the monitor lists more than %d nodes", maxNodes)
-			}
-			f.Nodes = append(f.Nodes, Node{
-				ID: *id, Name: or(nodeName), Host: or(address), Port: or(port), Group: or(group),
-				ReportedState: or(reported), AssignedState: or(goal), Health: or(health),
-				ReportAge: seconds(reportAge), StateAge: seconds(stateAge), PGRunning: or(running), SyncState: or(rep),
-				TLI: or(tli), LSN: or(lsn), CandidatePriority: or(priority), ReplicationQuorum: or(quorum), SystemIdentifier: or(ident),
-			})
-			return nil
-		})
-		if err == nil && !known {
-			err = host.NotThere("the monitor has no formation %q", name)
-		}
+func (s server) readFormation(ctx context.Context, r host.Reader, name string) (f formation, err error) {
+	err = postgres.Read(ctx, r, s.target(MonitorDatabase), func(tx pgx.Tx) error {
+		f, err = queryFormation(ctx, tx, name)
 		return err
 	})
+	return f, err
+}
+
+// Querier is a connection, or a transaction on one.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// Nodes reads the data nodes of a formation on a connection to its monitor's database, in the order of their numbers.
+func Nodes(ctx context.Context, q Querier, formation string) ([]Node, error) {
+	f, err := queryFormation(ctx, q, formation)
+	return f.Nodes, err
+}
+
+func queryFormation(ctx context.Context, q Querier, name string) (formation, error) {
+	f := formation{Name: name}
+	rows, err := q.Query(ctx, `
+		SELECT f.number_sync_standbys, n.nodeid, n.nodename, n.nodehost, n.nodeport, n.groupid,
+		       n.reportedstate::text, n.goalstate::text, n.health,
+		       extract(epoch FROM clock_timestamp() - n.reporttime)::float8,
+		       extract(epoch FROM clock_timestamp() - n.statechangetime)::float8,
+		       n.reportedpgisrunning, n.reportedrepstate::text, n.reportedtli, n.reportedlsn::text,
+		       n.candidatepriority, n.replicationquorum, n.sysidentifier::text
+		FROM pgautofailover.formation f LEFT JOIN pgautofailover.node n USING (formationid)
+		WHERE f.formationid = $1 ORDER BY n.nodeid`, name)
+	if err != nil {
+		return f, err
+	}
+	known := false
+	var (
+		id                                                 *int64
+		nodeName, address, reported, goal, rep, lsn, ident *string
+		port, group, health, tli, priority                 *int
+		reportAge, stateAge                                *float64
+		running, quorum                                    *bool
+	)
+	_, err = pgx.ForEachRow(rows, []any{&f.NumberSyncStandbys, &id, &nodeName, &address, &port, &group, &reported, &goal, &health,
+		&reportAge, &stateAge, &running, &rep, &tli, &lsn, &priority, &quorum, &ident}, func() error {
+		known = true
+		if id == nil {
+			return nil
+		}
+		if len(f.Nodes) == maxNodes {
+			return fmt.Errorf("the monitor lists more than %d nodes", maxNodes)
+		}
+		f.Nodes = append(f.Nodes, Node{
+			ID: *id, Name: or(nodeName), Host: or(address), Port: or(port), Group: or(group),
+			ReportedState: or(reported), AssignedState: or(goal), Health: or(health),
+			ReportAge: seconds(reportAge), StateAge: seconds(stateAge), PGRunning: or(running), SyncState: or(rep),
+			TLI: or(tli), LSN: or(lsn), CandidatePriority: or(priority), ReplicationQuorum: or(quorum), SystemIdentifier: or(ident),
+		})
+		return nil
+	})
+	if err == nil && !known {
+		err = host.NotThere("the monitor has no formation %q", name)
+	}
 	return f, err
 }
 
@@ -216,7 +232,7 @@ func seconds(s *float64) time.Duration {
 
 // call runs one of the monitor's functions.
 func (s server) call(ctx context.Context, h host.Host, sql string, args ...any) error {
-	return postgres.Write(ctx, h, s.target(monitorDatabase), func(conn *pgx.Conn) error {
+	return postgres.Write(ctx, h, s.target(MonitorDatabase), func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, sql, args...)
 		return err
 	})

@@ -40,6 +40,22 @@ func (r *Reader) Connect(ctx context.Context) error {
 	return err
 }
 
+// Lost returns a channel that is closed when the link breaks that is open now; nil where none is.
+func (r *Reader) Lost() <-chan struct{} {
+	r.link.mu.Lock()
+	c := r.link.current
+	r.link.mu.Unlock()
+	if c == nil || c.over() {
+		return nil
+	}
+	select {
+	case <-c.ready:
+		return c.client.Done()
+	default:
+		return nil
+	}
+}
+
 // Close ends the agent and every command that it runs. The next call starts another.
 func (r *Reader) Close() error { return r.link.close() }
 
