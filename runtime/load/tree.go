@@ -99,14 +99,17 @@ func projectRoot(dir string) (root string, marked bool) {
 	}
 }
 
-// find says which file the user means by the playbook's name: a path as it is; a bare name
-// here, then in the project root's playbooks, then among those that the binary carries.
+// find says which file the user means by the playbook's name: a path as it is; a bare name, whose .star may be left out, here, then in
+// the project root's playbooks, then among those that the binary carries.
 func find(name string, carried fs.FS) (script, error) {
-	if info, err := os.Stat(name); err == nil && !info.IsDir() {
+	isFile := func(path string) bool {
+		info, err := os.Stat(path)
+		return err == nil && !info.IsDir()
+	}
+	if isFile(name) {
 		return project(name)
 	}
-	bare := name == filepath.Base(name)
-	if !bare {
+	if name != filepath.Base(name) {
 		return script{}, fmt.Errorf("no playbook %s", name)
 	}
 	wd, err := os.Getwd()
@@ -114,14 +117,22 @@ func find(name string, carried fs.FS) (script, error) {
 		return script{}, err
 	}
 	root, _ := projectRoot(wd)
-	inProject := filepath.Join(root, "playbooks", name)
-	if _, err := os.Stat(inProject); err == nil {
-		return project(inProject)
+	playbooks := filepath.Join(root, "playbooks")
+	names := []string{name}
+	if filepath.Ext(name) != ".star" {
+		names = append(names, name+".star")
 	}
-	if _, err := fs.Stat(carried, name); err == nil {
-		return script{&tree{fsys: carried, prefix: "@playbooks//"}, name}, nil
+	for _, name := range names {
+		for _, path := range []string{name, filepath.Join(playbooks, name)} {
+			if isFile(path) {
+				return project(path)
+			}
+		}
+		if _, err := fs.Stat(carried, name); err == nil {
+			return script{&tree{fsys: carried, prefix: "@playbooks//"}, name}, nil
+		}
 	}
 	have, _ := fs.Glob(carried, "*.star")
 	return script{}, fmt.Errorf("no playbook %s here, in %s, or among those pgrun carries (%s)",
-		name, filepath.Dir(inProject), strings.Join(have, ", "))
+		name, playbooks, strings.Join(have, ", "))
 }
