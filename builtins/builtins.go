@@ -7,6 +7,7 @@ import (
 	"github.com/pgrun/pgrun/builtins/command"
 	"github.com/pgrun/pgrun/builtins/control"
 	"github.com/pgrun/pgrun/builtins/file"
+	"github.com/pgrun/pgrun/builtins/guard"
 	"github.com/pgrun/pgrun/builtins/incus"
 	"github.com/pgrun/pgrun/builtins/password"
 	pgautoctl "github.com/pgrun/pgrun/builtins/pg_autoctl"
@@ -35,6 +36,7 @@ func Modules() []builtin.Module {
 		incus.Module(),
 		sql.Module(),
 		pgautoctl.Module(),
+		guard.Module(),
 		probe.Module(),
 		tls.Module(),
 		password.Module(),

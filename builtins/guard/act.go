@@ -1,0 +1,114 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// String is a step other than watch in words.
+func (s step) String() string {
+	switch s.kind {
+	case ask:
+		return fmt.Sprintf("asks the monitor to promote %s: %s", s.node.Name, s.why)
+	case fence:
+		return fmt.Sprintf("stops the instance of %s by force: %s", s.node.Name, s.why)
+	case report:
+		return fmt.Sprintf("tells the monitor that %s does not run: %s", s.node.Name, s.why)
+	case promote:
+		return fmt.Sprintf("has the server of %s take over: %s", s.node.Name, s.why)
+	case letIn:
+		return fmt.Sprintf("starts the instance of %s, which it has stopped: %s", s.node.Name, s.why)
+	case unmark:
+		return fmt.Sprintf("takes its mark from the instance of %s: %s", s.node.Name, s.why)
+	}
+	return string(s.kind)
+}
+
+const (
+	// stale is the age of a look from which no step of a failover is done any more on account of it.
+	stale = time.Second
+
+	// actTimeout bounds a step.
+	actTimeout = 30 * time.Second
+)
+
+// errStale is why a step was not done, and everything is to be looked at again.
+var errStale = errors.New("the look that it rests on has grown old")
+
+// do does a step, and reports whether it worked.
+func (g *guard) do(ctx context.Context, v view, s step) bool {
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
+	if g.tried != s.String() { // else it is tried again
+		g.say(s, s.String())
+	}
+	g.tried = ""
+	began := now()
+	err := g.act(ctx, v, s)
+	g.metrics.did(s, err)
+	refused := (*pgconn.PgError)(nil)
+	switch {
+	case err == nil:
+		g.say(s, fmt.Sprintf("%s, done in %s", s, now().since(began).Round(time.Millisecond)))
+		return true
+	case errors.Is(err, errStale):
+		return true
+	}
+	g.tried, s.alarm = s.String(), true
+	if s.kind == ask && errors.As(err, &refused) {
+		g.say(s, fmt.Sprintf("%s. The monitor refuses: %v", s, err))
+	} else {
+		g.say(s, fmt.Sprintf("%s. That failed: %v", s, err))
+	}
+	return false
+}
+
+func (g *guard) act(ctx context.Context, v view, s step) error {
+	m := s.node.machine
+	if s.kind != letIn && s.kind != unmark && now().since(v.taken) > stale {
+		return errStale
+	}
+	switch s.kind {
+	case ask:
+		err := g.monitor.promote(ctx, s.node.Name)
+		if err == nil {
+			m.prepare(ctx)
+		}
+		return err
+	case fence:
+		return g.fence(ctx, v, s.node)
+	case report:
+		if err := g.monitor.report(ctx, s.node.Node); err != nil {
+			return err
+		}
+		// The standby's keeper gets to it in a moment, and then waits for a second: no time for another look.
+		if _, standby, _ := v.roles(); standby.promotable() {
+			_ = standby.machine.promote(ctx) // the next look shows whether that is still to be done
+		}
+		return nil
+	case promote:
+		return m.promote(ctx)
+	case letIn:
+		return m.start(ctx)
+	case unmark:
+		return m.unmark(ctx, s.node.instance)
+	}
+	return nil
+}
+
+// fence stops a primary that is being replaced. What it rests on is that the primary was gone a moment ago: one that was back for
+// longer might be a healthy one again, after another failover.
+func (g *guard) fence(ctx context.Context, v view, n node) error {
+	// First, so that a guard which finds it stopped knows why.
+	if err := n.machine.mark(ctx, n.instance, n.ID); err != nil {
+		return err
+	}
+	if now().since(v.taken) > stale {
+		return errStale
+	}
+	return n.machine.stop(ctx)
+}

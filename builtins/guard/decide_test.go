@@ -1,0 +1,187 @@
+package guard
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	pgautoctl "github.com/pgrun/pgrun/builtins/pg_autoctl"
+)
+
+const silent = 2 * time.Second
+
+// at is when the views of these tests were taken.
+const at = moment(time.Hour)
+
+// a is a data node; the words change what is usual: running, answering, neither marked nor switched off.
+func a(name, reported, assigned string, words ...string) node {
+	n := node{
+		Node:     pgautoctl.Node{Name: name, ReportedState: reported, AssignedState: assigned},
+		instance: instance{status: "Running", config: map[string]string{}},
+		sign:     sign{served: at - moment(time.Second), recovering: assigned != primary},
+	}
+	for _, word := range words {
+		switch word {
+		case "stopped":
+			n.status, n.unanswered, n.silent = "Stopped", 5, at-moment(time.Second)
+		case "frozen":
+			n.status = "Frozen"
+		case "silent":
+			n.unanswered, n.silent, n.ReportAge = 3, at-moment(silent), silent
+		case "silent for a moment":
+			n.unanswered, n.silent, n.ReportAge = 3, at-moment(silent-1), silent
+		case "asked once":
+			n.unanswered, n.silent, n.ReportAge = 1, at-moment(time.Hour), silent
+		case "reports":
+			n.ReportAge = silent - 1
+		case "not answering":
+			n.unanswered = 1
+		case "served long ago":
+			n.served = at - moment(fresh) - 1
+		case "promoted":
+			n.recovering = false
+		case "fenced":
+			n.config[fencedKey] = "1"
+		case "off":
+			n.off = true
+		default:
+			n.status = word
+		}
+	}
+	return n
+}
+
+func TestDecide(t *testing.T) {
+	b := a("b", secondary, secondary)
+	for _, x := range []struct {
+		name string
+		old  node
+		next node
+		want string
+		says string
+	}{
+		{"all is well", a("a", primary, primary), b, "watch", "guards a, which b stands by for"},
+		{"a standby is lost", a("a", primary, primary), a("b", secondary, secondary, "stopped"), "watch", "guards a"},
+		{"the primary is stopped", a("a", primary, primary, "stopped"), b, "ask b", "a is stopped"},
+		{"it hangs", a("a", primary, primary, "silent"), b, "ask b", "a is Running, and has given no sign of life for 2s"},
+		{"it is frozen", a("a", primary, primary, "frozen", "silent"), b, "ask b", "a is Frozen"},
+		{"it was frozen just now", a("a", primary, primary, "frozen", "silent for a moment"), b, "watch", ""},
+		{"it did not answer once, the guard having slept", a("a", primary, primary, "asked once"), b, "watch", ""},
+		{"it reports, but its agent does not answer", a("a", primary, primary, "silent", "reports"), b, "watch", ""},
+		{"its server is down, and the machine answers", a("a", primary, primary, "served long ago"), b, "watch", ""},
+		{"it is about to be stopped", a("a", primary, primary, "Stopping", "silent"), b, "watch", ""},
+		{"Incus finds it in error", a("a", primary, primary, "Error", "silent"), b, "watch", ""},
+		{"both are stopped, as at the host's start", a("a", primary, primary, "stopped"), a("b", secondary, secondary, "stopped"), "watch!", "does not answer either"},
+		{"the standby does not answer", a("a", primary, primary, "stopped"), a("b", secondary, secondary, "not answering"), "watch!", ""},
+		{"the standby's server does not answer", a("a", primary, primary, "stopped"), a("b", secondary, secondary, "served long ago"), "watch!", ""},
+		{"it was alone", a("a", "wait_primary", "wait_primary", "stopped"), a("b", "catchingup", "catchingup"), "watch", "waits until the formation is settled"},
+		{"it was about to be alone", a("a", "wait_primary", primary, "stopped"), b, "watch!", "it may not have all that was acknowledged"},
+		{"its standby was not that far", a("a", primary, primary, "stopped"), a("b", "catchingup", secondary), "watch!", "Start a"},
+		{"it was fenced in vain", a("a", primary, primary, "stopped", "fenced"), a("b", secondary, "catchingup"), "let in a", ""},
+		{"switched off there", a("a", primary, primary, "stopped", "off"), b, "watch", "user.pgrun.guard = off"},
+		{"switched off at the standby", a("a", primary, primary, "stopped"), a("b", secondary, secondary, "off"), "watch", ""},
+
+		{"a switchover", a("a", primary, draining), a("b", secondary, preparePromotion), "watch", ""},
+		{"a switchover, further on", a("a", primary, demoteTimeout), a("b", preparePromotion, stopReplication), "watch", ""},
+		{"accepted, and it hangs", a("a", primary, draining, "silent"), a("b", secondary, preparePromotion), "fence a", "b is taking over"},
+		{"accepted, it hangs, marked by a guard that was cut off", a("a", primary, draining, "silent", "fenced"), a("b", secondary, preparePromotion), "fence a", ""},
+		{"accepted, and it hangs, late", a("a", primary, demoteTimeout, "silent"), a("b", preparePromotion, stopReplication), "fence a", ""},
+		{"accepted, and it is back", a("a", primary, draining, "fenced"), a("b", secondary, preparePromotion), "unmark a", ""},
+		{"accepted, it is stopped", a("a", primary, draining, "stopped"), a("b", secondary, preparePromotion), "watch", "b is about to take over"},
+		{"the monitor waits for it", a("a", primary, demoteTimeout, "stopped"), a("b", preparePromotion, stopReplication), "report a", ""},
+		{"the monitor knows", a("a", demoteTimeout, demoteTimeout, "stopped"), a("b", preparePromotion, stopReplication), "promote b", ""},
+		{"the standby's server is promoted", a("a", demoteTimeout, demoteTimeout, "stopped"), a("b", preparePromotion, stopReplication, "promoted"), "watch", "b is taking over from a"},
+		{"the standby is lost while it takes over", a("a", primary, draining, "stopped"), a("b", secondary, preparePromotion, "stopped"), "watch!", ""},
+		{"and the fenced one has the only data", a("a", primary, draining, "stopped", "fenced"), a("b", secondary, preparePromotion, "stopped"), "let in a", ""},
+
+		{"it may come back", a("a", "demoted", "demoted", "stopped", "fenced"), a("b", "wait_primary", "wait_primary", "promoted"), "let in a", ""},
+		{"it is back", a("a", "demoted", "catchingup", "fenced"), a("b", "wait_primary", "wait_primary", "promoted"), "unmark a", ""},
+		{"somebody else has stopped it", a("a", "demoted", "demoted", "stopped"), a("b", "wait_primary", "wait_primary", "promoted"), "watch", ""},
+		{"fenced, and frozen by somebody", a("a", "demoted", "demoted", "frozen", "fenced"), a("b", primary, primary, "promoted"), "watch", ""},
+	} {
+		for _, nodes := range [][]node{{x.old, x.next}, {x.next, x.old}} {
+			s := decide(view{taken: at, nodes: nodes}, silent)
+			got := string(s.kind)
+			if s.kind != watch {
+				got += " " + s.node.Name
+			}
+			if s.alarm {
+				got += "!"
+			}
+			if got != x.want || !strings.Contains(s.why, x.says) {
+				t.Errorf("%s: got %q (%s), want %q (%s)", x.name, got, s.why, x.want, x.says)
+			}
+		}
+	}
+	if s := decide(view{why: "the monitor does not answer"}, silent); s.kind != watch || s.why != "does nothing: the monitor does not answer" {
+		t.Errorf("a view of nothing: %+v", s)
+	}
+}
+
+// Whatever the situation: nothing is done to a primary that may be alive, none is asked for without the zero-loss gate, and nothing is
+// told that is not so.
+func TestDecideIsSafe(t *testing.T) {
+	states := []string{primary, "wait_primary", draining, demoteTimeout, "demoted", secondary, preparePromotion, stopReplication}
+	conditions := [][]string{
+		{}, {"stopped"}, {"silent"}, {"frozen", "silent"}, {"silent", "reports"}, {"silent for a moment"}, {"asked once"}, {"not answering"},
+		{"served long ago"}, {"promoted"}, {"fenced"}, {"stopped", "fenced"}, {"silent", "fenced"}, {"off"}, {"stopped", "off"}, {"Error", "silent"},
+	}
+	var nodes [2][]node
+	for i, name := range []string{"a", "b"} {
+		for _, reported := range states {
+			for _, assigned := range states {
+				for _, words := range conditions {
+					nodes[i] = append(nodes[i], a(name, reported, assigned, words...))
+				}
+			}
+		}
+	}
+	did := map[kind]int{}
+	for _, x := range nodes[0] {
+		for _, y := range nodes[1] {
+			v := view{taken: at, nodes: []node{x, y}}
+			s := decide(v, silent)
+			did[s.kind]++
+			if s.kind == watch {
+				continue
+			}
+			n, other := x, y
+			if s.node.Name == y.Name {
+				n, other = y, x
+			}
+			stopped := n.status == "Stopped"
+			hangs := n.unanswered > 1 && at.since(n.silent) >= silent && n.ReportAge >= silent && (n.status == "Running" || n.status == "Frozen")
+			otherStopped := other.status == "Stopped"
+			otherHangs := other.unanswered > 1 && at.since(other.silent) >= silent && other.ReportAge >= silent && (other.status == "Running" || other.status == "Frozen")
+			serves := func(n node) bool { return n.status == "Running" && n.unanswered == 0 && at.since(n.served) <= fresh }
+			taking := func(n node) bool { return n.AssignedState == preparePromotion || n.AssignedState == stopReplication }
+			var safe bool
+			switch s.kind {
+			case ask:
+				safe = (otherStopped || otherHangs) && other.settled(primary) && n.settled(secondary) && serves(n)
+			case fence:
+				safe = hangs && (n.AssignedState == draining || n.AssignedState == demoteTimeout) && taking(other) && serves(other)
+			case report:
+				safe = stopped && n.AssignedState == demoteTimeout && taking(other)
+			case promote:
+				safe = otherStopped && other.settled(demoteTimeout) && n.AssignedState == stopReplication && serves(n)
+			case letIn:
+				replaced := n.AssignedState == primary || n.AssignedState == draining || n.AssignedState == demoteTimeout
+				canTakeOver := n.settled(primary) && other.settled(secondary) && serves(other)
+				safe = stopped && n.fenced() && (!replaced || !canTakeOver && !(n.AssignedState != primary && taking(other) && serves(other)))
+			case unmark:
+				safe = n.status == "Running" && n.fenced()
+			}
+			if !safe || x.off || y.off {
+				t.Fatalf("%s %s, while a is %s/%s (%+v, %+v) and b is %s/%s (%+v, %+v)", s.kind, s.node.Name,
+					x.ReportedState, x.AssignedState, x.instance, x.sign, y.ReportedState, y.AssignedState, y.instance, y.sign)
+			}
+		}
+	}
+	for _, k := range []kind{watch, ask, fence, report, promote, letIn, unmark} {
+		if did[k] == 0 {
+			t.Errorf("no situation came to %q: the test tests nothing of it", k)
+		}
+	}
+	t.Logf("%v", did)
+}

@@ -1,0 +1,163 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	pgautoctl "github.com/pgrun/pgrun/builtins/pg_autoctl"
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/postgres"
+)
+
+const (
+	// monitorTimeout bounds each question to the monitor.
+	monitorTimeout = 2 * time.Second
+
+	// idleTimeout is after which silence of a guard the monitor gives its lock to another.
+	idleTimeout = "'10s'"
+)
+
+// monitor is the one session that the guard has on the monitor. The lock belongs to the session: what is asked for on it is
+// asked for by the guard that has the lock, and when the session ends so does the lock.
+type monitor struct {
+	host      builtin.Host
+	formation string
+	target    postgres.Target
+	readOnly  bool // without a lock, then
+
+	conn   *pgx.Conn
+	locked bool
+}
+
+// errUnknown is why nothing is done with a monitor of another version.
+var errUnknown = errors.New("its pg_auto_failover is of a version that the guard does not know: it has no perform_promotion(formation, node), or another node_active(...)")
+
+// look reads the formation's nodes, and gets the lock if that can be had.
+func (m *monitor) look(ctx context.Context) (nodes []pgautoctl.Node, err error) {
+	err = m.ask(ctx, func(ctx context.Context) error {
+		if !m.readOnly && !m.locked {
+			// Two numbers, as pg_auto_failover names a group; its own locks are of another class.
+			err := m.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtext($1), 0)", "pgrun guard "+m.formation).Scan(&m.locked)
+			if err != nil {
+				return err
+			}
+		}
+		nodes, err = pgautoctl.Nodes(ctx, m.conn, m.formation)
+		return err
+	})
+	return nodes, err
+}
+
+// promote asks for the promotion of a node. The monitor refuses it, with an error of PostgreSQL's, unless the node is a
+// secondary and the other one the primary, both settled: then every acknowledged write is on it.
+func (m *monitor) promote(ctx context.Context, node string) error {
+	return m.ask(ctx, func(ctx context.Context) error {
+		_, err := m.conn.Exec(ctx, "SELECT pgautofailover.perform_promotion($1, $2)", m.formation, node)
+		return err
+	})
+}
+
+// report tells the monitor of a node that is stopped that its server does not run, in its keeper's place.
+func (m *monitor) report(ctx context.Context, n pgautoctl.Node) error {
+	return m.ask(ctx, func(ctx context.Context) error {
+		_, err := m.conn.Exec(ctx, "SELECT * FROM pgautofailover.node_active($1, $2, $3, 'demote_timeout', false, $4, $5::text::pg_lsn, '')",
+			m.formation, n.ID, n.Group, n.TLI, n.LSN)
+		return err
+	})
+}
+
+// ask runs f on the session, which is opened where there is none, and given up where it fails.
+func (m *monitor) ask(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, monitorTimeout)
+	defer cancel()
+	err := m.connect(ctx)
+	if err == nil {
+		err = f(ctx)
+	}
+	if err != nil && m.conn != nil && (ctx.Err() != nil || m.conn.IsClosed()) {
+		m.close()
+	}
+	return postgres.Explain(err)
+}
+
+func (m *monitor) connect(ctx context.Context) error {
+	if m.conn != nil {
+		return nil
+	}
+	conn, err := m.dial(ctx)
+	if err != nil {
+		return err
+	}
+	var known bool
+	err = conn.QueryRow(ctx, `
+		SELECT to_regprocedure('pgautofailover.perform_promotion(text, text)') IS NOT NULL
+		   AND to_regprocedure('pgautofailover.node_active(text, bigint, integer, pgautofailover.replication_state, boolean, integer, pg_lsn, text)') IS NOT NULL`).Scan(&known)
+	m.conn, m.locked = conn, false
+	if err == nil && !known {
+		err = errUnknown
+	}
+	if err == nil { // a guard whose machine is gone says no farewell
+		_, err = conn.Exec(ctx, "SET idle_session_timeout = "+idleTimeout)
+	}
+	if err != nil {
+		m.close()
+	}
+	return err
+}
+
+func (m *monitor) dial(ctx context.Context) (*pgx.Conn, error) {
+	if m.readOnly {
+		r, err := m.host.Reader()
+		if err != nil {
+			return nil, err
+		}
+		return postgres.Connect(ctx, r, m.target)
+	}
+	h, err := m.host.Writer()
+	if err != nil {
+		return nil, err
+	}
+	return postgres.ConnectToWrite(ctx, h, m.target)
+}
+
+// follow calls wake when the monitor tells of another state of a node, until ctx ends.
+func (m *monitor) follow(ctx context.Context, wake func()) {
+	for ctx.Err() == nil {
+		_ = m.listen(ctx, wake) // looks are taken without it, too
+		_ = host.Pause(ctx, time.Second)
+	}
+}
+
+func (m *monitor) listen(ctx context.Context, wake func()) error {
+	r, err := m.host.Reader()
+	if err != nil {
+		return err
+	}
+	conn, err := postgres.Connect(ctx, r, m.target)
+	if err != nil {
+		return err
+	}
+	defer hangUp(conn)
+	if _, err := conn.Exec(ctx, "LISTEN state"); err != nil {
+		return err
+	}
+	for {
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return err
+		}
+		wake()
+	}
+}
+
+// close ends the session, and with it the lock.
+func (m *monitor) close() {
+	if m.conn == nil {
+		return
+	}
+	hangUp(m.conn)
+	m.conn, m.locked = nil, false
+}

@@ -1,0 +1,76 @@
+package guard
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgrun/pgrun/runtime/postgres"
+)
+
+const (
+	// promoteTimeout is how long a standby's server may take to end its recovery.
+	promoteTimeout = 5 * time.Second
+
+	// unused is how long a session is kept for a promotion that does not come.
+	unused = 10 * time.Second
+)
+
+// opening is a session that is being opened on a standby's server, or its outcome.
+type opening struct {
+	done   chan struct{}
+	conn   *pgx.Conn
+	err    error
+	expiry *time.Timer
+}
+
+// prepare begins to open a session on the standby's server: it is to take over in a moment, and its keeper is slower by a
+// second where it is the first to see to that.
+func (m *machine) prepare(ctx context.Context) {
+	o := &opening{done: make(chan struct{})}
+	m.opening = o
+	o.expiry = time.AfterFunc(unused, func() {
+		<-o.done
+		if o.conn != nil {
+			hangUp(o.conn)
+		}
+	})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), promoteTimeout)
+	go func() {
+		defer cancel()
+		defer close(o.done)
+		h, err := m.host.Writer()
+		if err == nil {
+			o.conn, err = postgres.ConnectToWrite(ctx, h, m.watcher.target)
+		}
+		o.err = err
+	}()
+}
+
+// promote has the server take over, if its keeper has not been quicker.
+func (m *machine) promote(ctx context.Context) error {
+	if m.opening == nil || !m.opening.expiry.Stop() { // as where another guard has asked for it
+		m.prepare(ctx)
+		m.opening.expiry.Stop()
+	}
+	o := m.opening
+	m.opening = nil
+	<-o.done
+	if o.err != nil {
+		return o.err
+	}
+	defer hangUp(o.conn)
+	_, err := o.conn.Exec(ctx, "SELECT NOT pg_is_in_recovery() OR pg_promote(true, $1)", int(promoteTimeout.Seconds()))
+	if err == nil {
+		m.watcher.promoted()
+	}
+	return postgres.Explain(err)
+}
+
+// hangUp ends a session, with a short time for its last message.
+func hangUp(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // whatever it says, the session is over
+}

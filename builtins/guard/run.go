@@ -1,0 +1,167 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"sync"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	pgautoctl "github.com/pgrun/pgrun/builtins/pg_autoctl"
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/postgres"
+)
+
+type params struct {
+	Monitor   builtin.Host     `star:"monitor,required" doc:"The monitor's host."`
+	Hosts     builtin.HostList `star:"hosts,required" doc:"The hosts of the data nodes, by the nodes' names."`
+	Formation string           `star:"formation" doc:"Name of the formation."`
+	Port      int              `star:"port" doc:"Port of PostgreSQL, on all of these hosts."`
+	Socket    string           `star:"socket" doc:"Directory of its Unix socket."`
+	Every     time.Duration    `star:"every" doc:"How often to look where nothing seems wrong. What ends a session with the primary's instance, and what Incus tells of it, is looked at at once."`
+	Silence   time.Duration    `star:"silence" doc:"How long a primary whose instance is not stopped may give no sign of life: new sessions on it, its server and its keeper's reports, all of them. 2s at least."`
+	Metrics   string           `star:"metrics" doc:"Address to serve metrics for Prometheus at, such as \"127.0.0.1:9187\"; none if empty."`
+}
+
+// leastSilence is the shortest silence that can be told from a machine that is busy.
+const leastSilence = 2 * time.Second
+
+func (p params) validate() error {
+	switch {
+	case len(p.Hosts) == 0:
+		return errors.New("hosts: the list is empty")
+	case p.Every < 100*time.Millisecond:
+		return fmt.Errorf("every: %s is less than 100ms", p.Every)
+	case p.Silence < leastSilence:
+		return fmt.Errorf("silence: %s is less than %s, in which a healthy primary on a busy machine may not answer", p.Silence, leastSilence)
+	case p.Port < 1 || p.Port > 65535:
+		return fmt.Errorf("port: %d is not between 1 and 65535", p.Port)
+	case !path.IsAbs(p.Socket):
+		return fmt.Errorf("socket: %q is not an absolute path of a directory", p.Socket)
+	}
+	return nil
+}
+
+// guard is one that works.
+type guard struct {
+	silence  time.Duration
+	dry      bool // says what it would do
+	monitor  *monitor
+	machines []*machine
+	woken    chan struct{} // holds a token where a look is due
+	tell     func(step step, line string)
+	said     string
+	tried    string // the step that has just failed, in words
+	metrics  *meter
+}
+
+func guardFormation(c *builtin.Call, p params) (starlark.Value, error) {
+	if err := p.validate(); err != nil {
+		return nil, fmt.Errorf("%s: for parameter %w", c.Name, err)
+	}
+	g := &guard{
+		silence: p.Silence, dry: c.Scope.Check, woken: make(chan struct{}, 1), metrics: newMeter(),
+		monitor: &monitor{
+			host: p.Monitor, formation: p.Formation, readOnly: c.Scope.Check,
+			target: postgres.Target{Socket: p.Socket, Port: p.Port, Database: pgautoctl.MonitorDatabase},
+		},
+		tell: func(s step, line string) {
+			c.Scope.Report(builtin.Event{
+				Host: c.Scope.Host.Name, Status: builtin.Logged, Summary: []string{line},
+				Data: map[string]any{"step": string(s.kind), "node": s.node.Name, "alarm": s.alarm},
+			})
+		},
+	}
+	for _, h := range p.Hosts {
+		m := &machine{name: h.Name, host: h}
+		m.watcher = &watcher{open: m.open, target: postgres.Target{Socket: p.Socket, Port: p.Port}, wake: g.wake}
+		g.machines = append(g.machines, m)
+	}
+	if p.Metrics != "" {
+		served, err := g.metrics.serve(c.Scope.Context, p.Metrics)
+		if err != nil {
+			return nil, &builtin.Failure{Host: c.Scope.Host.Name, Builtin: c.Name, Err: fmt.Errorf("serving metrics at %s: %w", p.Metrics, err)}
+		}
+		defer served()
+	}
+	return nil, g.run(c.Scope.Context, p.Every)
+}
+
+// wake has the next look be taken at once.
+func (g *guard) wake() {
+	select {
+	case g.woken <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	// atOnce is the pause before a look that is due.
+	atOnce = 10 * time.Millisecond
+
+	// soon is the pause between two looks where something seems wrong, and later that where it goes on for longer than urgent.
+	soon   = 50 * time.Millisecond
+	later  = 500 * time.Millisecond
+	urgent = 10 * time.Second
+)
+
+// run guards until ctx ends.
+func (g *guard) run(ctx context.Context, every time.Duration) error {
+	watching, stop := context.WithCancel(ctx)
+	var watchers sync.WaitGroup
+	for _, m := range g.machines {
+		watchers.Go(func() { m.watcher.run(watching) })
+		watchers.Go(func() { m.follow(watching, g.wake) })
+	}
+	watchers.Go(func() { g.monitor.follow(watching, g.wake) })
+	defer watchers.Wait()
+	defer stop()
+	defer g.monitor.close()
+	var quiet moment // since when nothing has seemed wrong
+	for quiet = now(); ; {
+		v := g.look(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		s := decide(v, g.silence)
+		g.metrics.looked(v, s)
+		pause := every
+		switch {
+		case !v.suspicious() && s.kind == watch:
+			quiet = now()
+		case now().since(quiet) < urgent:
+			pause = soon
+		default:
+			pause = later
+		}
+		switch {
+		case s.kind == watch:
+			g.tried = ""
+			g.say(s, s.why)
+		case g.dry:
+			g.say(s, "not done in a dry run: "+s.String())
+		case g.do(ctx, v, s):
+			pause = atOnce
+		default:
+			pause = later
+		}
+		select {
+		case <-g.woken:
+			_ = host.Pause(ctx, atOnce)
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// say prints a line that differs from the last.
+func (g *guard) say(s step, line string) {
+	if line != g.said {
+		g.said = line
+		g.tell(s, line)
+	}
+}

@@ -1,0 +1,80 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	pgautoctl "github.com/pgrun/pgrun/builtins/pg_autoctl"
+)
+
+// view is one look at everything.
+type view struct {
+	taken moment // before the first question
+	nodes []node
+	why   string // nothing can be decided: why; empty where it can
+}
+
+// node is a data node in a view.
+type node struct {
+	pgautoctl.Node
+	instance
+	sign
+	machine *machine
+}
+
+// settled reports whether the node is in a state, and is to stay in it.
+func (n node) settled(state string) bool {
+	return n.ReportedState == state && n.AssignedState == state
+}
+
+// look takes a view. The monitor and the daemons are asked at the same time.
+func (g *guard) look(ctx context.Context) view {
+	v := view{taken: now()}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	instances := make([]instance, len(g.machines))
+	var asking sync.WaitGroup
+	for i, m := range g.machines {
+		asking.Go(func() { instances[i] = m.look(ctx) })
+	}
+	known, err := g.monitor.look(ctx)
+	asking.Wait()
+	if err != nil {
+		v.why = fmt.Sprintf("the monitor, %s, does not answer: %v", g.monitor.host.Name, err)
+		return v
+	}
+	if !g.monitor.readOnly && !g.monitor.locked {
+		v.why = "another guard has the lock in the monitor"
+		return v
+	}
+	for _, n := range known {
+		i := g.find(n.Name)
+		if i < 0 {
+			v.why = fmt.Sprintf("the monitor knows a node %s, which is not among the hosts", n.Name)
+			return v
+		}
+		if err := instances[i].err; err != nil {
+			v.why = fmt.Sprintf("how the instance of %s is cannot be seen: %v", n.Name, err)
+			return v
+		}
+		v.nodes = append(v.nodes, node{n, instances[i], g.machines[i].watcher.sign(), g.machines[i]})
+	}
+	if len(v.nodes) != 2 || v.nodes[0].Group != v.nodes[1].Group {
+		v.why = fmt.Sprintf("the formation has %d data nodes: the guard acts only where there are two, in one group", len(v.nodes))
+	}
+	return v
+}
+
+// lookTimeout bounds a look.
+const lookTimeout = 3 * time.Second
+
+func (g *guard) find(name string) int {
+	for i, m := range g.machines {
+		if m.name == name {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,175 @@
+package e2e_test
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What a guard says before each step, in the order of a failover whose old primary hangs.
+const (
+	guardsLine  = "guards "
+	asksLine    = "asks the monitor to promote "
+	stopsLine   = "stops the instance of "
+	tellsLine   = "tells the monitor that "
+	startsLine  = "starts the instance of "
+	unmarksLine = "takes its mark from the instance of "
+)
+
+// guard starts a guard of the formation.
+func (l *lab) guard(args ...string) *process {
+	l.t.Helper()
+	return l.start(command(append([]string{"guard"}, args...)...))
+}
+
+// unmarked fails the test where the guard's mark is left on an instance, or the instance does not start with its host.
+func (l *lab) unmarked(name string) {
+	l.t.Helper()
+	instance, err := l.incus.Instance(l.t.Context(), name)
+	must(l.t, err)
+	if mark := instance.Config["user.pgrun.guard.fenced"] + instance.Config["user.pgrun.guard.autostart"]; mark != "" || instance.Config["boot.autostart"] != "true" {
+		l.t.Errorf("%s has the configuration %v", name, instance.Config)
+	}
+}
+
+// A guard has the standby take over from a primary that is stopped, before the time that pg_auto_failover gives an old primary to see
+// that it is one no more.
+func TestGuardOfStoppedPrimary(t *testing.T) {
+	l := newLab(t)
+	victim := l.one("primary")
+	p := l.guard()
+	p.until(guardsLine + victim)
+	data := l.exits(0, command("test_pg_failover.star", "--output", "json"), "PASS: ").data(t)
+	const demoteTimeout = 20.0
+	if first, _ := data["first_write"].(float64); first <= 0 || first >= demoteTimeout || data["lost"] != 0.0 {
+		t.Errorf("data: %v", data)
+	}
+	t.Logf("first write %v s after the kill", data["first_write"])
+	p.until(guardsLine + data["primary"].(string))
+	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	r := p.wait()
+	r.check(t, 143, asksLine, tellsLine+victim)
+	if strings.Contains(r.out, stopsLine) || strings.Contains(r.out, startsLine) {
+		t.Errorf("it stopped or started what somebody else had stopped:\n%s", r.out)
+	}
+	l.unmarked(victim)
+}
+
+// A guard stops a primary that hangs, has the standby take over, and lets the old one in again. Where it is killed on the way, the
+// next one does the rest. PGRUN_KILLS has it killed before each step, else it is before the one that matters most.
+func TestGuardOfFrozenPrimary(t *testing.T) {
+	kills := []string{"nowhere", stopsLine}
+	if os.Getenv("PGRUN_KILLS") != "" {
+		kills = []string{"nowhere", asksLine, stopsLine, tellsLine, startsLine, unmarksLine}
+	}
+	for _, where := range kills {
+		t.Run("killed where it "+strings.TrimSpace(where), func(t *testing.T) {
+			l := newLab(t)
+			victim, other := l.one("primary"), l.one("secondary")
+			p := l.guard()
+			p.until(guardsLine + victim)
+			must(t, l.incus.Freeze(t.Context(), victim))
+			if where != "nowhere" {
+				p.until(where)
+				must(t, p.cmd.Process.Kill())
+				p.wait()
+				p = l.guard()
+			}
+			p.until(guardsLine + other)
+			l.heal()
+			if now := l.one("primary"); now != other {
+				t.Errorf("%s is the primary:\n%s", now, p.printed())
+			}
+			l.unmarked(victim)
+		})
+	}
+}
+
+// A guard does nothing to a healthy primary, whatever happens to the guard's own ways of looking.
+func TestGuardLeavesHealthyPrimaryAlone(t *testing.T) {
+	l := newLab(t)
+	primary := l.one("primary")
+	p := l.guard("--output", "json")
+	p.until(guardsLine + primary)
+	for _, x := range []struct {
+		name   string
+		happen func()
+	}{
+		{"its agents killed", func() { l.incusCLI(t, "exec", primary, "--", "pkill", "-9", "-f", "^/run/pgrun/agent-") }},
+		{"the Incus daemon silent", func() { silence(t, 8*time.Second) }},
+		{"the Incus daemon killed and started", func() { restartDaemon(t) }},
+		{"a busy machine", func() { busy(10 * time.Second) }},
+		{"its server killed", func() { l.incusCLI(t, "exec", primary, "--", "pkill", "-9", "-x", "postgres") }},
+	} {
+		x.happen()
+		l.heal()
+		if now := l.one("primary"); now != primary { // the monitor has its own timers
+			t.Logf("%s: %s is the primary in place of %s", x.name, now, primary)
+			primary = now
+		}
+		for _, line := range []string{asksLine, stopsLine} {
+			if strings.Contains(p.printed(), line) {
+				t.Fatalf("%s:\n%s", x.name, p.printed())
+			}
+		}
+	}
+}
+
+// silence stops the Incus daemon for a while, as if the way to it were cut. A timer of its own lets it go on whatever becomes of the test.
+func silence(t *testing.T, d time.Duration) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "pgrep", "-x", "incusd").Output()
+	must(t, err)
+	pids := strings.Fields(string(out))
+	undo := exec.Command("sh", append([]string{"-c", `sleep "$1"; shift; kill -CONT "$@"`, "sh", d.String()}, pids...)...)
+	must(t, undo.Start())
+	must(t, exec.CommandContext(t.Context(), "kill", append([]string{"-STOP"}, pids...)...).Run())
+	must(t, undo.Wait())
+}
+
+// busy keeps all processors busy for a while, twice over.
+func busy(d time.Duration) {
+	var spinning sync.WaitGroup
+	for range 2 * runtime.NumCPU() {
+		spinning.Go(func() {
+			for until := time.Now().Add(d); time.Now().Before(until); {
+			}
+		})
+	}
+	spinning.Wait()
+}
+
+// One guard acts at a time; a dry run says what it would do; and an instance can be left out.
+func TestGuardsBesideEachOther(t *testing.T) {
+	l := newLab(t)
+	primary := l.one("primary")
+	first := l.guard()
+	first.until(guardsLine + primary)
+	second := l.guard()
+	second.until("does nothing: another guard has the lock in the monitor")
+	must(t, first.cmd.Process.Signal(syscall.SIGSTOP)) // as if its machine were gone
+	second.until(guardsLine + primary)
+	must(t, first.cmd.Process.Signal(syscall.SIGCONT))
+	first.until("does nothing: another guard has the lock in the monitor")
+
+	l.incusCLI(t, "config", "set", primary, "user.pgrun.guard=off")
+	t.Cleanup(func() { _ = exec.Command("incus", "config", "unset", primary, "user.pgrun.guard").Run() }) // where the test did not get there
+	second.until("does nothing: the instance of " + primary + " has user.pgrun.guard = off")
+	dry := l.guard("--check")
+	dry.until("does nothing: the instance of " + primary)
+	l.incusCLI(t, "config", "unset", primary, "user.pgrun.guard")
+	dry.until(guardsLine + primary)
+	must(t, second.cmd.Process.Kill())
+	second.wait()
+
+	must(t, l.incus.Freeze(t.Context(), primary))
+	dry.until("not done in a dry run: " + asksLine)
+	if instance, err := l.incus.Instance(t.Context(), primary); err != nil || instance.Status != "Frozen" {
+		t.Errorf("%s is %s (%v)", primary, instance.Status, err)
+	}
+}
