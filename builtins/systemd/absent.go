@@ -20,32 +20,35 @@ func checkAbsent(ctx context.Context, r host.Reader, p nameParams) (*builtin.Cha
 	if err != nil {
 		return nil, err
 	}
-	var units []unit
-	if isTemplate(name) {
-		units, err = instances(ctx, r, name)
-	} else {
-		units = make([]unit, 1)
-		units[0], err = show(ctx, r, name)
-	}
+	u, err := show(ctx, r, name, p.Timeout)
 	if err != nil {
 		return nil, err
 	}
-	if err := notPackaged(ctx, r, name); err != nil {
-		return nil, err
+	if _, pending := builtin.DryRun(ctx); !pending {
+		if err := u.removable(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	units := []unit{u}
+	if isTemplate(name) {
+		if units, err = instances(ctx, r, name, p.Timeout); err != nil {
+			return nil, err
+		}
 	}
 	var before, after []*builtin.Change
-	stale := false
+	stale, gone := false, false
 	for _, u := range units {
 		if !u.stopped() {
 			before = append(before, stopForGood(u.name, p.Timeout))
 		}
-		if u.enabled() || u.file == "enabled-runtime" {
-			before = append(before, step(p.Timeout, "disable "+u.name, "disable", u.name))
-		}
 		if u.active == "failed" { // else it stays in the list of failed units
 			after = append(after, step(p.Timeout, "forget that "+u.name+" failed", "reset-failed", u.name))
 		}
-		stale = stale || u.needReload
+		stale = stale || u.needReload && u.load != "not-found"
+		gone = gone || u.fragment != "" && u.file == "" // its file, which systemd has not noticed; there may be links
+	}
+	if u.linked() || gone {
+		before = append(before, unlink(name, p.Timeout))
 	}
 	unitFile, err := file.PlanAbsent(ctx, r, path.Join(unitDir, name), false)
 	if err != nil {
@@ -64,31 +67,54 @@ func checkAbsent(ctx context.Context, r host.Reader, p nameParams) (*builtin.Cha
 // stopForGood stops a unit and forgets it: one whose process does not take the stop well would stay in the
 // list of failed units after its file is gone.
 func stopForGood(name string, timeout time.Duration) *builtin.Change {
-	return &builtin.Change{Summary: []string{"stop " + name}, Apply: func(ctx context.Context, h host.Host) error {
-		c := &control{h, runParams{Timeout: timeout}}
+	return change(timeout, "stop "+name, func(ctx context.Context, c *control) error {
 		if err := c.tell(ctx, "stop", name); err != nil {
 			return err
 		}
 		return c.forget(ctx, name)
-	}}
+	})
 }
 
-// notPackaged fails for a unit that a package brings: it would be there again.
-func notPackaged(ctx context.Context, r host.Reader, name string) error {
-	names := []string{name}
-	if t := templateOf(name); t != "" {
-		names = append(names, t)
-	}
-	for _, dir := range []string{"/usr/lib/systemd/system", "/lib/systemd/system"} {
-		for _, n := range names {
-			_, err := r.Stat(ctx, path.Join(dir, n))
-			if err == nil {
-				return fmt.Errorf("%s comes from a package (%s): remove that, or use systemd.stopped and systemd.disabled, or systemd.masked", name, path.Join(dir, n))
-			}
-			if !errors.Is(err, fs.ErrNotExist) {
+// unlink disables a unit, or all instances of a template. systemctl fails where there is neither a file nor a link, and
+// that is no harm.
+func unlink(name string, timeout time.Duration) *builtin.Change {
+	return change(timeout, "disable "+name, func(ctx context.Context, c *control) error {
+		for _, args := range [][]string{{"disable", name}, {"disable", "--runtime", name}} {
+			if err := c.systemctl(ctx, args...); err != nil && !errors.As(err, new(*host.Failed)) {
 				return err
 			}
 		}
+		return nil
+	})
+}
+
+// removable fails for a unit that would be there again, or of which something else would be removed: its file is not
+// the one of its name in /etc/systemd/system, or not the only one.
+func (u unit) removable(ctx context.Context, r host.Reader) error {
+	switch dir := path.Dir(u.fragment); {
+	case u.masked():
+		return maskedError(u.name)
+	case u.file == "alias", u.fragment != "" && u.id != u.name:
+		return fmt.Errorf("%s is an alias: give the name of the unit that it stands for, see systemctl cat %s", u.name, u.name)
+	case u.fragment != "" && dir != unitDir:
+		return foreign(u.name, u.fragment)
+	}
+	for _, name := range []string{u.name, templateOf(u.name)} {
+		if name == "" {
+			continue
+		}
+		packaged := path.Join("/usr/lib/systemd/system", name)
+		_, err := r.Stat(ctx, packaged)
+		if err == nil {
+			return foreign(u.name, packaged)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
+}
+
+func foreign(name, file string) error {
+	return fmt.Errorf("%s comes from a package or from systemd itself (%s): remove what brings it, or use systemd.stopped and systemd.disabled, or systemd.masked", name, file)
 }

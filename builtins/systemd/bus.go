@@ -8,16 +8,15 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"os"
-	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
-// systemd answers on D-Bus. Asking it there takes two round trips; systemctl asks the same, and takes the machine a
-// process.
+// systemd answers on D-Bus. Asking it there takes a round trip once it is connected to; systemctl asks the same, and
+// takes the machine a process.
 const (
 	privateSocket = "/run/systemd/private" // systemd's own, for root
 	busSocket     = "/run/dbus/system_bus_socket"
@@ -26,17 +25,24 @@ const (
 	managerPath = "/org/freedesktop/systemd1"
 )
 
-// askLimit bounds a look that has no deadline of its own.
-const askLimit = time.Minute
+const (
+	askLimit    = time.Minute      // bounds a look that has no deadline
+	listenLimit = 10 * time.Second // how long systemd may be without its socket
+	maxLook     = 64 << 20         // the most bytes that are read for one look
+)
 
 // errSlow is why a look ended at askLimit. It is no deadline of the playbook's.
 var errSlow = fmt.Errorf("no answer within %s", askLimit)
 
-// bus is a connection to the systemd of a machine. It only looks, one call after the other.
+// bus is a connection to the systemd of a machine. It only looks.
 type bus struct {
 	net.Conn
-	in     *bufio.Reader
-	serial uint32
+	public  bool // the bus of all, and not systemd's own
+	greeted bool // it has let us in
+	in      *bufio.Reader
+	left    int    // how many bytes the look may still read
+	out     []byte // calls that are ready
+	serial  uint32
 }
 
 // busKey is the key under which one is kept, see host.Keeper.
@@ -52,12 +58,10 @@ func (e *answer) Error() string {
 	return e.text
 }
 
-// ask runs a look on a connection that was kept, or on a new one; on a new one again where the link broke.
-func ask(ctx context.Context, r host.Reader, name string, look func(b *bus) error) error {
-	within, cancel := ctx, context.CancelFunc(func() {})
-	if _, has := ctx.Deadline(); !has {
-		within, cancel = context.WithTimeoutCause(ctx, askLimit, errSlow)
-	}
+// ask runs a look on a connection that was kept, or on a new one; on a new one again where the link broke. The look
+// ends after a builtin's timeout; 0 is none.
+func ask(ctx context.Context, r host.Reader, name string, timeout time.Duration, look func(b *bus) error) error {
+	within, cancel := bounded(ctx, timeout)
 	defer cancel()
 	var b *bus
 	if keeper, ok := r.(host.Keeper); ok {
@@ -66,10 +70,11 @@ func ask(ctx context.Context, r host.Reader, name string, look func(b *bus) erro
 	for again := true; ; again = false {
 		var err error
 		if b == nil {
-			if b, err = connect(within, r); err != nil && context.Cause(within) == errSlow {
-				return fmt.Errorf("asking systemd about %s: %w", name, errSlow)
-			} else if err != nil {
-				return err // of the machine, which says where
+			if b, err = connect(within, r); err != nil {
+				if cause := context.Cause(within); cause != nil {
+					err = fmt.Errorf("asking systemd about %s: %w (%v)", name, cause, err)
+				}
+				return err // else of the machine, which says where
 			}
 		}
 		if err = b.use(within, r, look); err == nil {
@@ -77,7 +82,7 @@ func ask(ctx context.Context, r host.Reader, name string, look func(b *bus) erro
 		}
 		if cause := context.Cause(within); cause != nil {
 			err = cause
-		} else if said := (*answer)(nil); again && !errors.As(err, &said) && !errors.Is(err, errMalformed) {
+		} else if said := (*answer)(nil); again && !errors.As(err, &said) && !errors.Is(err, errMalformed) && !errors.Is(err, errTooMuch) {
 			b = nil
 			continue
 		}
@@ -85,13 +90,28 @@ func ask(ctx context.Context, r host.Reader, name string, look func(b *bus) erro
 	}
 }
 
+// bounded ends a look in any case: where neither the builtin nor the playbook says when, at askLimit.
+func bounded(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout > 0 {
+		return context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s (timeout): %w", timeout, context.DeadlineExceeded))
+	}
+	if _, has := ctx.Deadline(); has {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, askLimit, errSlow)
+}
+
 // use runs a look, and keeps the connection, if it can be used again, or closes it.
 func (b *bus) use(ctx context.Context, r host.Reader, look func(b *bus) error) error {
 	stop := context.AfterFunc(ctx, func() { _ = b.Close() })
-	err := look(b)
+	b.left = maxLook
+	err := b.greet()
+	if err == nil {
+		err = look(b)
+	}
 	said := (*answer)(nil)
 	keeper, keeps := r.(host.Keeper)
-	if stop() && keeps && (err == nil || errors.As(err, &said)) {
+	if stop() && keeps && b.greeted && (err == nil || errors.As(err, &said)) {
 		keeper.Keep(busKey{}, b)
 	} else {
 		_ = b.Close()
@@ -99,47 +119,67 @@ func (b *bus) use(ctx context.Context, r host.Reader, look func(b *bus) error) e
 	return err
 }
 
+// Read is that of net.Conn, as far as the look may go on.
+func (b *bus) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, fmt.Errorf("%w: %d bytes for one look", errTooMuch, maxLook)
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
 func connect(ctx context.Context, r host.Reader) (*bus, error) {
-	socket, user := privateSocket, 0
-	conn, err := r.Dial(ctx, "unix", socket, "")
-	if errors.Is(err, fs.ErrPermission) { // the operator's own machine, and the operator is not root
-		socket, user = busSocket, os.Geteuid()
-		conn, err = r.Dial(ctx, "unix", socket, "")
-	}
-	switch {
-	case errors.Is(err, host.ErrAbsent):
-		return nil, err
-	case errors.Is(err, fs.ErrNotExist) && socket == busSocket:
-		return nil, host.NotThere("no D-Bus daemon runs on this machine, without which only root can ask systemd")
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, host.NotThere("systemd does not run on this machine: its process 1 is another program")
-	case err != nil:
-		return nil, err
-	}
-	b := &bus{Conn: conn, in: bufio.NewReader(conn)}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	err = b.authenticate(user)
-	if err == nil && socket == busSocket {
-		_, err = b.call(request{"org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello", nil}, "s")
-	}
-	if !stop() {
-		err = context.Cause(ctx)
+	conn, err := dial(ctx, r)
+	public := errors.Is(err, fs.ErrPermission) // the operator's own machine, and the operator is not root
+	if public {
+		conn, err = r.Dial(ctx, "unix", busSocket, "")
+		if errors.Is(err, fs.ErrNotExist) {
+			err = host.NotThere("no D-Bus daemon runs on this machine, without which only root can ask systemd")
+		}
 	}
 	if err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("asking systemd through %s: %w", socket, err)
+		return nil, err
 	}
+	b := &bus{Conn: conn, public: public}
+	b.in = bufio.NewReader(b)
 	return b, nil
 }
 
-// authenticate says who asks, the way sd-bus does: with all its lines at once, and nothing after them before they are
-// answered. Where systemd reads a message together with the last line, BEGIN, it leaves the message lying until more comes.
-func (b *bus) authenticate(user int) error {
-	lines := fmt.Sprintf("\x00AUTH EXTERNAL %x\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n", strconv.Itoa(user))
-	if _, err := io.WriteString(b, lines); err != nil {
+// dial connects to systemd's own socket, which is not there yet while a machine boots, and for a moment when systemd
+// executes itself again (systemctl daemon-reexec).
+func dial(ctx context.Context, r host.Reader) (net.Conn, error) {
+	for began := time.Now(); ; {
+		conn, err := r.Dial(ctx, "unix", privateSocket, "")
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+			return conn, err
+		}
+		facts, factsErr := r.Facts(ctx)
+		switch {
+		case factsErr != nil:
+			return nil, factsErr
+		case facts.Init != "systemd":
+			return nil, host.NotThere("systemd does not run on this machine: its process 1 is another program")
+		case time.Since(began) > listenLimit:
+			return nil, fmt.Errorf("systemd has not listened for %s, though it is the machine's process 1: see what it prints at its console (%v)", listenLimit, err)
+		}
+		if err := host.Pause(ctx, 100*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// greet has the kernel say who asks, where that is not done, the way sd-bus does: with all lines at once, and nothing
+// after them before they are answered. Where systemd reads a message together with the last line, BEGIN, it leaves the
+// message lying until more comes.
+func (b *bus) greet() error {
+	if b.greeted {
+		return nil
+	}
+	if _, err := io.WriteString(b, "\x00AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n"); err != nil {
 		return err
 	}
-	for _, want := range []string{"OK ", ""} { // whether descriptors can be passed does not matter
+	for _, want := range []string{"DATA", "OK "} {
 		line, err := b.in.ReadSlice('\n')
 		if err != nil {
 			return err
@@ -148,86 +188,76 @@ func (b *bus) authenticate(user int) error {
 			return fmt.Errorf("it did not let us in: %q", line)
 		}
 	}
+	if b.public {
+		if _, err := b.call(request{"org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello", nil}, "s"); err != nil {
+			return err
+		}
+	}
+	b.greeted = true
 	return nil
 }
 
-// call makes a call, and returns the body of its reply, which is of that signature. Other messages are passed over.
+// call makes a call, and returns the body of its reply, which is of that signature.
 func (b *bus) call(r request, signature string) (*decoder, error) {
+	return b.reply(b.ready(r), signature)
+}
+
+// ready has a call sent together with others, when the first of their replies is waited for.
+func (b *bus) ready(r request) (serial uint32) {
 	b.serial++
-	if _, err := b.Write(r.encode(b.serial)); err != nil {
-		return nil, err
+	b.out = append(b.out, r.encode(b.serial)...)
+	return b.serial
+}
+
+// reply returns the body of the reply to a call, which is of that signature. Other messages are passed over.
+func (b *bus) reply(serial uint32, signature string) (*decoder, error) {
+	if len(b.out) > 0 {
+		if _, err := b.Write(b.out); err != nil {
+			return nil, err
+		}
+		b.out = nil
 	}
 	for {
 		m, err := readMessage(b.in)
 		switch {
 		case err != nil:
 			return nil, err
-		case m.to != b.serial:
+		case m.to != serial:
 		case m.kind == errorReply:
-			said := &answer{name: m.errorName}
-			if strings.HasPrefix(m.signature, "s") {
+			said := &answer{name: m.fields[fieldErrorName]}
+			if strings.HasPrefix(m.fields[fieldSignature], "s") {
 				said.text = m.body.text()
 			}
+			if said.name == "" {
+				return nil, fmt.Errorf("%w: an error without a name", errMalformed)
+			}
 			return nil, said
-		case m.kind == methodReturn && m.signature == signature:
+		case m.kind == methodReturn && m.fields[fieldSignature] == signature:
 			return m.body, nil
 		case m.kind == methodReturn:
-			return nil, fmt.Errorf("%w: a reply to %s of the type %q", errMalformed, r.member, m.signature)
+			return nil, fmt.Errorf("%w: a reply of the type %q, and not %q", errMalformed, m.fields[fieldSignature], signature)
 		}
 	}
 }
 
-// unit asks about a unit, and has systemd load it where it is not. One that does not exist is no error.
+// unit asks about a unit, which systemd loads where it is not. One that does not exist is no error. Of a template only
+// the state of its file is known.
+//
+// That state is asked for, for the property UnitFileState is what systemd found when it first was asked, and may be
+// of an older time.
 func (b *bus) unit(name string) (unit, error) {
-	reply, err := b.call(request{destination, managerPath, destination + ".Manager", "LoadUnit", []any{name}}, "o")
+	state := b.ready(fileState(name))
+	if isTemplate(name) {
+		file, err := b.file(state)
+		return unit{name: name, file: file}, err
+	}
+	const everyInterface = ""
+	all := b.ready(request{destination, unitPath(name), "org.freedesktop.DBus.Properties", "GetAll", []any{everyInterface}})
+	file, err := b.file(state)
 	if err != nil {
 		return unit{}, err
 	}
-	path := reply.text()
-	if reply.err != nil {
-		return unit{}, reply.err
-	}
-	return b.properties(name, path)
-}
-
-// loaded lists the units that systemd has loaded whose names match a pattern.
-func (b *bus) loaded(pattern string) ([]unit, error) {
-	reply, err := b.call(request{destination, managerPath, destination + ".Manager", "ListUnitsByPatterns", []any{[]string{}, []string{pattern}}}, "a(ssssssouso)")
-	if err != nil {
-		return nil, err
-	}
-	type found struct{ name, path string }
-	var matching []found
-	reply.array(func(u *decoder) {
-		var f found
-		f.name = u.text()
-		for range 5 { // what it is for, its states, and whom it follows
-			u.text()
-		}
-		f.path = u.text()
-		u.number() // and its job
-		u.text()
-		u.text()
-		matching = append(matching, f)
-	})
-	if reply.err != nil {
-		return nil, reply.err
-	}
-	var all []unit
-	for _, f := range matching {
-		u, err := b.properties(f.name, f.path)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, u)
-	}
-	return all, nil
-}
-
-// properties reads those of a unit.
-func (b *bus) properties(name, path string) (unit, error) {
-	const everyInterface = ""
-	reply, err := b.call(request{destination, path, "org.freedesktop.DBus.Properties", "GetAll", []any{everyInterface}}, "a{sv}")
+	reply, err := b.reply(all, "a{sv}")
 	if err != nil {
 		return unit{}, err
 	}
@@ -243,5 +273,73 @@ func (b *bus) properties(name, path string) (unit, error) {
 	if u.load == "" || u.active == "" {
 		return unit{}, fmt.Errorf("%w: the properties of a unit without LoadState or ActiveState", errMalformed)
 	}
-	return u, nil
+	if u.file = file; file == "alias" { // which does not say whether the unit that it stands for is enabled
+		u.file, err = b.file(b.ready(fileState(u.id)))
+	}
+	return u, err
+}
+
+func fileState(name string) request {
+	return request{destination, managerPath, destination + ".Manager", "GetUnitFileState", []any{name}}
+}
+
+// file returns the state of a unit's file; empty where it has none.
+func (b *bus) file(serial uint32) (string, error) {
+	reply, err := b.reply(serial, "s")
+	if said := (*answer)(nil); errors.As(err, &said) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	state := reply.text()
+	return state, reply.err
+}
+
+// unitPath is where a unit is on the bus, see sd_bus_path_encode(3).
+func unitPath(name string) string {
+	path := managerPath + "/unit/"
+	for i, c := range []byte(name) {
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || i > 0 && '0' <= c && c <= '9' {
+			path += string(rune(c))
+		} else {
+			path += fmt.Sprintf("_%02x", c)
+		}
+	}
+	return path
+}
+
+// instances asks about those of a template that systemd has loaded.
+func (b *bus) instances(template string) ([]unit, error) {
+	before, after, _ := strings.Cut(template, "@")
+	pattern := before + "@*" + after // a backslash means itself there
+	reply, err := b.call(request{destination, managerPath, destination + ".Manager", "ListUnitsByPatterns", []any{[]string{}, []string{pattern}}}, "a(ssssssouso)")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	reply.array(func(u *decoder) {
+		name := u.text()
+		for range 6 { // what it is for, its states, whom it follows and where it is
+			u.text()
+		}
+		u.number() // and its job
+		u.text()
+		u.text()
+		if templateOf(name) == template {
+			names = append(names, name)
+		}
+	})
+	if reply.err != nil {
+		return nil, reply.err
+	}
+	var all []unit
+	for _, name := range names {
+		u, err := b.unit(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, u)
+	}
+	return all, nil
 }

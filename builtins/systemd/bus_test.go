@@ -4,36 +4,53 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
 // socket is a machine of which only systemd's socket is there: serve is what answers.
 type socket struct {
 	host.Reader
-	serve func(conn net.Conn)
-	dials int
+	serve  func(conn net.Conn)
+	refuse func(address string) error // may be nil
+	init   string                     // the name of process 1
+	dials  int
 
 	mu   sync.Mutex
 	kept []io.Closer
 }
 
-func (s *socket) Dial(context.Context, string, string, string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
+func (s *socket) Dial(_ context.Context, _, address, _ string) (net.Conn, error) {
 	s.dials++
+	if s.refuse != nil {
+		if err := s.refuse(address); err != nil {
+			return nil, err
+		}
+	}
+	ours, theirs := net.Pipe()
 	go func() {
 		defer theirs.Close()
 		s.serve(theirs)
 	}()
 	return ours, nil
 }
+
+func (s *socket) Facts(context.Context) (host.Facts, error) { return host.Facts{Init: s.init}, nil }
 
 func (s *socket) Keep(_ any, c io.Closer) {
 	s.mu.Lock()
@@ -65,11 +82,75 @@ func letIn(conn net.Conn) {
 		}
 		said = append(said, buf[:n]...)
 	}
-	if bytes.HasPrefix(said, []byte("\x00AUTH EXTERNAL 30\r\n")) {
-		_, _ = io.WriteString(conn, "OK 0123456789abcdef0123456789abcdef\r\nAGREE_UNIX_FD\r\n")
+	if bytes.HasPrefix(said, []byte("\x00AUTH EXTERNAL\r\nDATA\r\n")) { // with no identity but the kernel's
+		_, _ = io.WriteString(conn, "DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n")
 	} else {
 		_, _ = io.WriteString(conn, "REJECTED EXTERNAL\r\n")
 	}
+}
+
+// call is one that systemd got.
+type call struct {
+	serial uint32
+	member string
+	text   string // all of it
+}
+
+func readCall(in *bufio.Reader) (call, error) {
+	head, err := in.Peek(12)
+	if err != nil {
+		return call{}, err
+	}
+	c := call{serial: binary.LittleEndian.Uint32(head[8:])}
+	m, err := readMessage(in)
+	if err != nil {
+		return call{}, err
+	}
+	c.member = m.fields[fieldMember]
+	c.text = fmt.Sprintf("%s %s %s.%s", m.fields[fieldDestination], m.fields[fieldPath], m.fields[fieldInterface], c.member)
+	for signature := m.fields[fieldSignature]; signature != ""; {
+		if rest, ok := strings.CutPrefix(signature, "as"); ok {
+			c.text += fmt.Sprintf(" %q", m.body.texts())
+			signature = rest
+		} else {
+			c.text += fmt.Sprintf(" %q", m.body.value(signature[:1]))
+			signature = signature[1:]
+		}
+	}
+	if m.kind != methodCall || m.body.err != nil || len(m.body.rest) > 0 {
+		return call{}, fmt.Errorf("no call: %+v", m)
+	}
+	return c, nil
+}
+
+// systemd answers calls with what answer gives, and hangs up where that is nothing.
+func systemd(answer func(c call) []byte) func(conn net.Conn) {
+	return func(conn net.Conn) {
+		letIn(conn)
+		for in := bufio.NewReader(conn); ; {
+			c, err := readCall(in)
+			if err != nil {
+				return
+			}
+			said := answer(c)
+			if said == nil {
+				return
+			}
+			if _, err := conn.Write(said); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// instead is systemd with another answer to the calls of a member.
+func instead(member string, answer func(c call) []byte) func(conn net.Conn) {
+	return systemd(func(c call) []byte {
+		if c.member == member {
+			return answer(c)
+		}
+		return answers(c)
+	})
 }
 
 // reply is a reply to a call, of a body that is encoded already.
@@ -81,21 +162,45 @@ func reply(kind byte, to uint32, signature string, body encoder) []byte {
 	fields.number(to)
 	fields = append(fields, fieldSignature, 1, 'g', 0, byte(len(signature)))
 	fields = append(append(fields, signature...), 0)
+	if kind == errorReply {
+		fields.align(8)
+		fields = append(fields, fieldErrorName, 1, 's', 0)
+		fields.text("org.freedesktop.DBus.Error.Failed")
+	}
 	e.number(uint32(len(fields)))
 	e = append(e, fields...)
 	e.align(8)
 	return append(e, body...)
 }
 
-// aUnit is the properties of a unit that runs.
-func aUnit() encoder {
+// array is an array whose elements are aligned at 8.
+func array(elements encoder) (body encoder) {
+	body.number(uint32(len(elements)))
+	body.align(8)
+	return append(body, elements...)
+}
+
+func text(s string) (e encoder) {
+	e.text(s)
+	return e
+}
+
+// aUnit is the properties of a unit that runs, and more of them.
+func aUnit(more ...[2]string) encoder {
 	var entries encoder
-	for _, p := range [][2]string{{"LoadState", "loaded"}, {"ActiveState", "active"}} {
+	for _, p := range append([][2]string{{"LoadState", "loaded"}, {"ActiveState", "active"}, {"Id", "x.service"}}, more...) {
 		entries.align(8)
 		entries.text(p[0])
 		entries = append(entries, 1, 's', 0)
 		entries.text(p[1])
 	}
+	entries.align(8)
+	entries.text("DropInPaths")
+	entries = append(entries, "\x02as\x00"...)
+	paths := text("/etc/a.conf")
+	paths.text("/etc/b.conf")
+	entries.number(uint32(len(paths)))
+	entries = append(entries, paths...)
 	// A{sv} with what is passed over: ConditionTimestamp, (ba(sv)), and an empty array of structs.
 	entries.align(8)
 	entries.text("Other")
@@ -104,45 +209,48 @@ func aUnit() encoder {
 	entries.number(1)
 	entries.number(0)
 	entries.align(8)
-	var body encoder
-	body.number(uint32(len(entries)))
-	body.align(8)
-	return append(body, entries...)
+	return array(entries)
 }
 
-// answers are the replies to the two calls that a look makes.
-func answers(call int) []byte {
-	if call%2 == 1 {
-		var path encoder
-		path.text("/org/freedesktop/systemd1/unit/x")
-		return reply(methodReturn, uint32(call), "o", path)
-	}
-	return reply(methodReturn, uint32(call), "a{sv}", aUnit())
-}
-
-// systemd answers so many calls, each with what answers gives.
-func systemd(calls int, answers func(call int) []byte) func(conn net.Conn) {
-	return func(conn net.Conn) {
-		letIn(conn)
-		for call := 1; call <= calls; call++ {
-			if _, err := conn.Read(make([]byte, 4096)); err != nil {
-				return
-			}
-			if _, err := conn.Write(answers(call)); err != nil {
-				return
-			}
+// aList is what ListUnitsByPatterns returns.
+func aList(names ...string) encoder {
+	var units encoder
+	for _, name := range names {
+		units.align(8)
+		for _, s := range []string{name, "what it is for", "loaded", "active", "running", "", "/org/freedesktop/systemd1/unit/x"} {
+			units.text(s)
 		}
+		units.number(0)
+		units.text("")
+		units.text("/")
 	}
+	return array(units)
+}
+
+// answers are replies of a systemd all of whose units run and are enabled.
+func answers(c call) []byte {
+	switch c.member {
+	case "GetUnitFileState":
+		return reply(methodReturn, c.serial, "s", text("enabled"))
+	case "ListUnitsByPatterns":
+		return reply(methodReturn, c.serial, "a(ssssssouso)", aList("x@1.service", "x@2.service"))
+	case "Hello":
+		return reply(methodReturn, c.serial, "s", text(":1.7"))
+	}
+	return reply(methodReturn, c.serial, "a{sv}", aUnit())
 }
 
 func TestAsk(t *testing.T) {
-	s := &socket{serve: systemd(4, func(call int) []byte {
+	s := &socket{serve: systemd(func(c call) []byte {
+		if c.serial > 4 { // two calls each, so that a connection serves two looks, and is gone at the third
+			return nil
+		}
 		signal := reply(4, 0, "s", encoder{0, 0, 0, 0, 0}) // which is passed over, as is an answer to another call
-		return slices.Concat(signal, reply(methodReturn, 99, "", nil), answers(call))
+		return slices.Concat(signal, reply(methodReturn, 99, "", nil), answers(c))
 	})}
-	for range 5 { // two calls each, so that a connection serves two looks, and is gone at the third
-		u, err := show(t.Context(), s, "x.service")
-		if err != nil || !u.running() || u.name != "x.service" {
+	for range 5 {
+		u, err := show(t.Context(), s, "x.service", 0)
+		if err != nil || !u.running() || !u.enabled() || u.name != "x.service" || !slices.Equal(u.dropins, []string{"/etc/a.conf", "/etc/b.conf"}) {
 			t.Fatalf("got %+v, %v", u, err)
 		}
 	}
@@ -151,12 +259,89 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// What is asked, and that no more is asked than a look needs.
+func TestCalls(t *testing.T) {
+	const (
+		manager    = "org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager."
+		unit       = "org.freedesktop.systemd1 /org/freedesktop/systemd1/unit/"
+		properties = ` org.freedesktop.DBus.Properties.GetAll ""`
+	)
+	var calls []string
+	s := &socket{serve: systemd(func(c call) []byte {
+		calls = append(calls, c.text)
+		if strings.HasSuffix(c.text, `"alias.service"`) {
+			return reply(methodReturn, c.serial, "s", text("alias"))
+		}
+		return answers(c)
+	})}
+	asked := func(look func() error, want ...string) {
+		t.Helper()
+		calls = nil
+		if err := look(); err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(calls, want) {
+			t.Errorf("got the calls:\n%s\nwant:\n%s", strings.Join(calls, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	one := func(name string) func() error {
+		return func() error { _, err := show(t.Context(), s, name, 0); return err }
+	}
+	asked(one("x.service"), manager+`GetUnitFileState "x.service"`, unit+"x_2eservice"+properties)
+	asked(one(`7z_0-\x2d@a.service`), manager+`GetUnitFileState "7z_0-\\x2d@a.service"`, unit+"_37z_5f0_2d_5cx2d_40a_2eservice"+properties)
+	asked(one("x@.service"), manager+`GetUnitFileState "x@.service"`)
+	asked(one("alias.service"), manager+`GetUnitFileState "alias.service"`, unit+"alias_2eservice"+properties, manager+`GetUnitFileState "x.service"`)
+	asked(func() error { _, err := instances(t.Context(), s, "x@.service", 0); return err },
+		manager+`ListUnitsByPatterns [] ["x@*.service"]`,
+		manager+`GetUnitFileState "x@1.service"`, unit+"x_401_2eservice"+properties,
+		manager+`GetUnitFileState "x@2.service"`, unit+"x_402_2eservice"+properties)
+
+	// An operator who is not root asks the bus of all, which wants a greeting.
+	s = &socket{serve: s.serve, refuse: func(address string) error {
+		if address == privateSocket {
+			return &fs.PathError{Op: "dial", Path: address, Err: fs.ErrPermission}
+		}
+		return nil
+	}}
+	asked(one("x.service"), "org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus.Hello",
+		manager+`GetUnitFileState "x.service"`, unit+"x_2eservice"+properties)
+	s = &socket{refuse: func(address string) error {
+		if address == privateSocket {
+			return fs.ErrPermission
+		}
+		return fs.ErrNotExist
+	}}
+	if err := one("x.service")(); !host.Missing(err) || !strings.Contains(err.Error(), "no D-Bus daemon") {
+		t.Errorf("without a bus: got the error %v", err)
+	}
+}
+
+func TestInstances(t *testing.T) {
+	list := func(names ...string) *socket {
+		return &socket{serve: instead("ListUnitsByPatterns", func(c call) []byte {
+			return reply(methodReturn, c.serial, "a(ssssssouso)", aList(names...))
+		})}
+	}
+	all, err := instances(t.Context(), list("x@1.service", "--root=x", "y@1.service", "x@.service", "x@2.timer", "x@b.c.service"), "x@.service", 0)
+	var names []string
+	for _, u := range all {
+		names = append(names, u.name)
+	}
+	if want := []string{"x@1.service", "x@b.c.service"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("got %q, %v, want %q: what was not asked for is passed over", names, err, want)
+	}
+	if all, err := instances(t.Context(), list(), "x@.service", 0); len(all) > 0 || err != nil {
+		t.Errorf("of none: got %v, %v", all, err)
+	}
+}
+
 func TestAnswerIsAnError(t *testing.T) {
-	var text encoder
-	text.text("Unit name x is not valid.")
-	s := &socket{serve: systemd(2, func(call int) []byte { return reply(errorReply, uint32(call), "s", text) })}
+	said := func(what string) *socket {
+		return &socket{serve: instead("GetAll", func(c call) []byte { return reply(errorReply, c.serial, "s", text(what)) })}
+	}
+	s := said("Unit name x is not valid.")
 	for range 2 {
-		_, err := show(t.Context(), s, "x")
+		_, err := show(t.Context(), s, "x", 0)
 		if err == nil || err.Error() != "asking systemd about x: Unit name x is not valid." {
 			t.Errorf("got the error %v", err)
 		}
@@ -164,19 +349,31 @@ func TestAnswerIsAnError(t *testing.T) {
 	if s.dials != 1 {
 		t.Errorf("2 looks took %d connections, want 1", s.dials)
 	}
+	if _, err := show(t.Context(), said(""), "x", 0); err == nil || err.Error() != "asking systemd about x: org.freedesktop.DBus.Error.Failed" {
+		t.Errorf("one without a text: got the error %v", err)
+	}
+	if _, err := show(t.Context(), said(strings.Repeat("x", 100_000)), "x", 0); err == nil || len(err.Error()) > 5_000 {
+		t.Errorf("a long one: got an error of %d bytes", len(err.Error()))
+	}
+	noFile := &socket{serve: instead("GetUnitFileState", func(c call) []byte { return reply(errorReply, c.serial, "s", text("No such file")) })}
+	if u, err := show(t.Context(), noFile, "x.service", 0); err != nil || u.file != "" || !u.running() {
+		t.Errorf("of a unit without a file: got %+v, %v", u, err)
+	}
 }
 
 // What is cut off anywhere is an error, or asked again.
 func TestAnswerCutOff(t *testing.T) {
-	for cut := range len(answers(2)) {
-		s := &socket{serve: systemd(2, func(call int) []byte {
-			if call == 2 {
-				return answers(call)[:cut]
+	for _, member := range []string{"GetUnitFileState", "GetAll", "ListUnitsByPatterns"} {
+		for cut := range len(answers(call{1, member, ""})) {
+			s := &socket{serve: func(conn net.Conn) {
+				instead(member, func(c call) []byte {
+					_, _ = conn.Write(answers(c)[:cut])
+					return nil
+				})(conn)
+			}}
+			if _, err := instances(t.Context(), s, "x@.service", 0); err == nil || s.dials != 2 {
+				t.Errorf("%s, cut off at %d: got the error %v after %d connections, want one after 2", member, cut, err, s.dials)
 			}
-			return answers(call)
-		})}
-		if _, err := show(t.Context(), s, "x.service"); err == nil || s.dials != 2 {
-			t.Errorf("cut off at %d: got the error %v after %d connections, want one after 2", cut, err, s.dials)
 		}
 	}
 }
@@ -184,19 +381,16 @@ func TestAnswerCutOff(t *testing.T) {
 // A machine may be hostile, or not answer: a look ends, and holds little.
 func TestHostileBus(t *testing.T) {
 	endless := func(conn net.Conn, piece []byte) {
+		go func() { _, _ = io.Copy(io.Discard, conn) }()
 		for _, err := conn.Write(piece); err == nil; _, err = conn.Write(piece) {
 		}
 	}
-	second := func(answer []byte) func(net.Conn) {
-		return systemd(2, func(call int) []byte {
-			if call == 2 {
-				return answer
-			}
-			return answers(call)
-		})
+	properties := func(answer []byte) func(net.Conn) {
+		return instead("GetAll", func(call) []byte { return answer })
 	}
-	const slow, malformed = "context deadline exceeded", "its answer is no message of D-Bus"
+	const slow, malformed, tooMuch = "context deadline exceeded", "its answer is no message of D-Bus", "it answers more than systemd would"
 	long := func(n uint32) (e encoder) { e.number(n); e.align(8); return e }
+	large := aUnit([2]string{"SubState", strings.Repeat("x", 1<<19)}, [2]string{"Result", strings.Repeat("x", 1<<18)})
 	for name, x := range map[string]struct {
 		serve func(net.Conn)
 		want  string
@@ -211,17 +405,33 @@ func TestHostileBus(t *testing.T) {
 			_, _ = conn.Read(make([]byte, 4096))
 			endless(conn, bytes.Repeat([]byte("x"), 4096))
 		}, "buffer full"},
-		"a long message": {second([]byte{'l', 2, 0, 1, 0, 0, 0, 7, 1, 0, 0, 0, 0, 0, 0, 0}), malformed}, // of 112 MiB
-		"long fields":    {second([]byte{'l', 2, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 255, 255, 255, 255}), malformed},
-		"no message":     {second(bytes.Repeat([]byte("x"), 64)), malformed},
-		"another type":   {second(reply(methodReturn, 2, "s", aUnit())), malformed},
-		"a long array":   {second(reply(methodReturn, 2, "a{sv}", long(1<<31))), malformed},
-		"an empty unit":  {second(reply(methodReturn, 2, "a{sv}", long(0))), malformed},
+		"a long message": {properties([]byte{'l', 2, 0, 1, 0, 0, 0, 7, 1, 0, 0, 0, 0, 0, 0, 0}), tooMuch}, // of 112 MiB
+		"long fields":    {properties([]byte{'l', 2, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 255, 255, 255, 255}), tooMuch},
+		"no message":     {properties(bytes.Repeat([]byte("x"), 64)), malformed},
+		"another type":   {properties(reply(methodReturn, 2, "s", aUnit())), malformed},
+		"a long array":   {properties(reply(methodReturn, 2, "a{sv}", long(1<<31))), malformed},
+		"an empty unit":  {properties(reply(methodReturn, 2, "a{sv}", long(0))), malformed},
+		"no error": {properties(slices.Concat([]byte{'l', errorReply, 0, 1, 0, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0},
+			[]byte{fieldReplySerial, 1, 'u', 0, 2, 0, 0, 0})), malformed},
 		"calls without end": {func(conn net.Conn) {
 			letIn(conn)
-			go func() { _, _ = io.Copy(io.Discard, conn) }()
-			endless(conn, reply(methodCall, 0, "", nil))
-		}, slow},
+			endless(conn, reply(methodCall, 0, "", make(encoder, 1<<19)))
+		}, tooMuch},
+		"a long list": {instead("ListUnitsByPatterns", func(c call) []byte {
+			return reply(methodReturn, c.serial, "a(ssssssouso)", long(1<<31))
+		}), malformed},
+		"a list that is none": {instead("ListUnitsByPatterns", func(c call) []byte {
+			return reply(methodReturn, c.serial, "a(ssssssouso)", array(bytes.Repeat([]byte{1}, 64)))
+		}), malformed},
+		"many large units": {systemd(func(c call) []byte {
+			switch c.member {
+			case "ListUnitsByPatterns":
+				return reply(methodReturn, c.serial, "a(ssssssouso)", aList(slices.Repeat([]string{"x@1.service"}, 5000)...))
+			case "GetAll":
+				return reply(methodReturn, c.serial, "a{sv}", large)
+			}
+			return answers(c)
+		}), tooMuch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
@@ -229,18 +439,200 @@ func TestHostileBus(t *testing.T) {
 				ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
 			}
 			defer cancel()
-			_, err := show(ctx, &socket{serve: x.serve}, "x.service")
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			s := &socket{serve: x.serve}
+			_, err := show(ctx, s, "x.service", 0)
+			if err == nil {
+				_, err = instances(ctx, s, "x@.service", 0)
+			}
+			runtime.ReadMemStats(&after)
 			if err == nil || !strings.Contains(err.Error(), x.want) {
 				t.Errorf("got the error %v, want one with %q", err, x.want)
 			}
+			if x.want == tooMuch && s.dials > 1 {
+				t.Error("so much was asked for again")
+			}
+			most := uint64(4 << 20)
+			if name == "calls without end" || name == "many large units" { // the fake one's share included
+				most = 4 * maxLook
+			}
+			if took := after.TotalAlloc - before.TotalAlloc; took > most {
+				t.Errorf("it took %d bytes to refuse", took)
+			}
+		})
+	}
+}
+
+func TestSlow(t *testing.T) {
+	silent := &socket{serve: func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }}
+	for _, x := range []struct {
+		name     string
+		deadline time.Duration // the playbook's
+		timeout  time.Duration // the builtin's
+		want     string
+		after    time.Duration
+		written  bool // somebody wrote that limit
+	}{
+		{"no limit", 0, 0, "no answer within 1m0s", time.Minute, false},
+		{"the builtin's", 0, 5 * time.Second, "no answer within 5s (timeout)", 5 * time.Second, true},
+		{"the playbook's", time.Second, 5 * time.Second, "context deadline exceeded", time.Second, true},
+		{"the playbook's alone", 5 * time.Minute, 0, "context deadline exceeded", 5 * time.Minute, true},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, began := t.Context(), time.Now()
+				if x.deadline > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, x.deadline)
+					defer cancel()
+				}
+				_, err := show(ctx, silent, "x.service", x.timeout)
+				if err == nil || !strings.HasPrefix(err.Error(), "asking systemd about x.service: ") || !strings.Contains(err.Error(), x.want) ||
+					errors.Is(err, context.DeadlineExceeded) != x.written {
+					t.Errorf("got the error %v, want one with %q", err, x.want)
+				}
+				if took := time.Since(began); took != x.after {
+					t.Errorf("it took %s, want %s", took, x.after)
+				}
+			})
+		})
+	}
+}
+
+// hung is a machine that is reached, and on which nothing goes on.
+type hung struct{ host.Host }
+
+func (hung) Dial(context.Context, string, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, theirs) }()
+	return ours, nil
+}
+
+func (hung) Stat(_ context.Context, path string) (host.Info, error) {
+	if path == unitDir+"/." {
+		return host.Info{Mode: fs.ModeDir}, nil
+	}
+	return host.Info{}, fs.ErrNotExist
+}
+
+func (hung) Run(ctx context.Context, _ host.Command) (host.Output, error) {
+	<-ctx.Done()
+	return host.Output{}, ctx.Err()
+}
+
+func (hung) Look(ctx context.Context, c host.Command) (host.Output, error) {
+	if c.Argv[0] == "getent" {
+		return host.Output{Stdout: "root:x:0:"}, nil
+	}
+	return hung{}.Run(ctx, c)
+}
+
+// A builtin's timeout bounds what it looks at, too, and finding out why something failed is bounded anyway.
+func TestHung(t *testing.T) {
+	const timeout = 5 * time.Second
+	name := nameParams{Name: "x", Timeout: timeout}
+	for what, x := range map[string]struct {
+		do    func(ctx context.Context) error
+		after time.Duration
+	}{
+		"started": {func(ctx context.Context) error {
+			_, err := checkStarted(ctx, hung{}, startedParams{Name: "x", runParams: runParams{Timeout: timeout}})
+			return err
+		}, timeout},
+		"unit": {func(ctx context.Context) error {
+			p := unitParams{Name: "x", Content: builtin.Plain("[Service]"), runParams: runParams{Timeout: timeout}}
+			_, err := checkUnit(ctx, hung{}, p)
+			return err
+		}, timeout},
+		"template": {func(ctx context.Context) error {
+			p := unitParams{Name: "x@", Content: builtin.Plain("[Service]"), runParams: runParams{Timeout: timeout}}
+			_, err := checkUnit(ctx, hung{}, p)
+			return err
+		}, timeout},
+		"masked": {func(ctx context.Context) error { _, err := checkMasked(ctx, hung{}, name); return err }, timeout},
+		"absent": {func(ctx context.Context) error { _, err := checkAbsent(ctx, hung{}, name); return err }, timeout},
+		"daemon_reload": {func(ctx context.Context) error {
+			_, err := checkDaemonReload(ctx, hung{}, daemonReloadParams{timeout})
+			return err
+		}, timeout},
+		"a failure": {func(ctx context.Context) error {
+			return attempt{control: &control{h: hung{}}, verb: "start", name: "x.service"}.failed(ctx, &late{timeout})
+		}, explainLimit},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				if err := x.do(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got the error %v", err)
+				}
+				if took := time.Since(began); took != x.after {
+					t.Errorf("it took %s, want %s", took, x.after)
+				}
+			})
+		})
+	}
+}
+
+// unconnected is a machine whose agent does not start.
+type unconnected struct{ host.Reader }
+
+func (unconnected) Dial(ctx context.Context, _, _, _ string) (net.Conn, error) {
+	<-ctx.Done()
+	return nil, fmt.Errorf("start the agent: %w", ctx.Err())
+}
+
+func TestSlowAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, err := show(t.Context(), unconnected{}, "x.service", 0)
+		if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within 1m0s") || !strings.Contains(err.Error(), "start the agent") {
+			t.Errorf("got the error %v", err)
+		}
+	})
+}
+
+func TestNotListening(t *testing.T) {
+	for _, x := range []struct {
+		name, init string
+		until      time.Duration // from then on it listens
+		err        error
+		want       string // empty: it is connected to
+		missing    bool
+	}{
+		{"no systemd", "tini", time.Hour, fs.ErrNotExist, "its process 1 is another program", true},
+		{"a machine that boots", "systemd", 3 * time.Second, fs.ErrNotExist, "", false},
+		{"systemd executes itself", "systemd", time.Second, syscall.ECONNREFUSED, "", false},
+		{"systemd never listens", "systemd", time.Hour, syscall.ECONNREFUSED, "systemd has not listened for 10s", false},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				s := &socket{init: x.init, serve: systemd(answers), refuse: func(string) error {
+					if time.Since(began) < x.until {
+						return &net.OpError{Op: "dial", Err: x.err}
+					}
+					return nil
+				}}
+				_, err := show(t.Context(), s, "x.service", 0)
+				if kept := s.Kept(nil); kept != nil {
+					_ = kept.Close()
+				}
+				if x.want == "" && err != nil || x.want != "" && (err == nil || !strings.Contains(err.Error(), x.want)) {
+					t.Errorf("got the error %v, want %q", err, x.want)
+				}
+				if host.Missing(err) != x.missing {
+					t.Errorf("%v: is it missing? %t", err, !x.missing)
+				}
+			})
 		})
 	}
 }
 
 // FuzzMessage reads what may come from a hostile machine.
 func FuzzMessage(f *testing.F) {
-	f.Add(answers(1))
-	f.Add(answers(2))
+	for _, member := range []string{"GetAll", "GetUnitFileState", "ListUnitsByPatterns"} {
+		f.Add(answers(call{1, member, ""}))
+	}
 	f.Add(reply(errorReply, 1, "s", encoder{255, 255, 255, 255}))
 	f.Add([]byte{'B', 2, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 8, 6, 1, 'a', '(', 'v', ')', 0, 0})
 	f.Fuzz(func(t *testing.T, sent []byte) {
@@ -248,15 +640,35 @@ func FuzzMessage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		total := 0
+		body := *m.body
 		m.body.array(func(entry *decoder) {
-			total += len(entry.text())
-			if text, ok := entry.value(entry.signature()).(string); ok {
-				total += len(text)
-			}
+			entry.text()
+			entry.value(entry.signature())
 		})
-		if total > len(sent) {
-			t.Errorf("%d bytes of text in a message of %d", total, len(sent))
+		for _, kind := range []string{"s", "o", "b", "u", "i", "t", "as"} {
+			taken, skipped := body, body
+			taken.value(kind)
+			skipped.skip(kind)
+			// The texts in a list that is passed over are not looked at.
+			if kind != "as" && (taken.err == nil) != (skipped.err == nil) || taken.err == nil && len(taken.rest) != len(skipped.rest) {
+				t.Errorf("%s: taken, %d bytes and %v are left; skipped, %d bytes and %v", kind, len(taken.rest), taken.err, len(skipped.rest), skipped.err)
+			}
+		}
+		// The same whether entries are taken or passed over as a whole.
+		taken, skipped := body, body
+		n := 0
+		taken.array(func(u *decoder) {
+			n++
+			for range 7 {
+				u.text()
+			}
+			u.number()
+			u.text()
+			u.text()
+		})
+		skipped.skip("a(ssssssouso)")
+		if taken.err == nil && (skipped.err != nil || len(taken.rest) != len(skipped.rest) || n > len(sent)/45) {
+			t.Errorf("%d units taken, %d bytes are left; skipped, %d bytes and %v", n, len(taken.rest), len(skipped.rest), skipped.err)
 		}
 	})
 }

@@ -44,9 +44,9 @@ func parseUnitFile(content string) unitFile {
 	return f
 }
 
-// installable reports whether the file says what enabling it means.
+// installable reports whether the file says what enabling it means. Also= names others.
 func (f unitFile) installable() bool {
-	for _, key := range []string{"WantedBy", "RequiredBy", "UpheldBy", "Also", "Alias"} {
+	for _, key := range []string{"WantedBy", "RequiredBy", "UpheldBy", "Alias"} {
 		if len(f["Install"][key]) > 0 {
 			return true
 		}

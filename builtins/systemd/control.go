@@ -33,11 +33,37 @@ func (c *control) systemctl(ctx context.Context, args ...string) error {
 	return err
 }
 
+// change is one that control makes.
+func change(timeout time.Duration, summary string, do func(ctx context.Context, c *control) error) *builtin.Change {
+	return &builtin.Change{Summary: []string{summary}, Apply: func(ctx context.Context, h host.Host) error {
+		return do(ctx, &control{h, runParams{Timeout: timeout}})
+	}}
+}
+
 // step is a change that is one command of systemctl's.
 func step(timeout time.Duration, summary string, args ...string) *builtin.Change {
-	return &builtin.Change{Summary: []string{summary}, Apply: func(ctx context.Context, h host.Host) error {
-		return (&control{h, runParams{Timeout: timeout}}).systemctl(ctx, args...)
-	}}
+	return change(timeout, summary, func(ctx context.Context, c *control) error { return c.systemctl(ctx, args...) })
+}
+
+// disable keeps a unit, or all instances of a template, from starting at boot.
+func (c *control) disable(ctx context.Context, name string) error {
+	return c.undo(ctx, "disable", name, unit.linked, "a generator of systemd's enables it at each boot: keep it from starting with systemd.masked")
+}
+
+// undo disables or unmasks a unit: what was done to it in /etc and, where that was not all, in /run. If it still is so
+// after that, somebody else does it, as why says.
+func (c *control) undo(ctx context.Context, verb, name string, still func(unit) bool, why string) error {
+	var u unit
+	for _, args := range [][]string{{verb, name}, {verb, "--runtime", name}} {
+		err := c.systemctl(ctx, args...)
+		if err == nil {
+			u, err = show(ctx, c.h, name, c.Timeout)
+		}
+		if err != nil || !still(u) {
+			return err
+		}
+	}
+	return fmt.Errorf("%s %s: that leaves it %s: %s", verb, name, u.file, why)
 }
 
 // tell has systemd stop or reload a unit.
@@ -63,7 +89,7 @@ func (c *control) start(ctx context.Context, verb, name string, stays bool) erro
 	}
 	settled := time.Now().Add(c.Settle)
 	for pause := 25 * time.Millisecond; ; pause *= 2 {
-		u, err := show(ctx, c.h, name)
+		u, err := show(ctx, c.h, name, c.Timeout)
 		if err != nil {
 			return err
 		}

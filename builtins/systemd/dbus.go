@@ -14,8 +14,11 @@ import (
 // message is read whole, of a bounded length, before anything in it is believed, and what does not fit in it is an error.
 // (https://dbus.freedesktop.org/doc/dbus-specification.html)
 
-// maxMessage is the longest message that is read. The properties of a unit are some 25 KiB.
-const maxMessage = 1 << 20
+// The properties of a unit are some 25 KiB, and its longest texts are paths.
+const (
+	maxMessage = 1 << 20 // the longest message that is read
+	maxText    = 4 << 10 // what is more of a text is cut off
+)
 
 // The types of messages.
 const (
@@ -35,7 +38,10 @@ const (
 	fieldSignature   = 8
 )
 
-var errMalformed = errors.New("its answer is no message of D-Bus")
+var (
+	errMalformed = errors.New("its answer is no message of D-Bus")
+	errTooMuch   = errors.New("it answers more than systemd would")
+)
 
 // request is a method call.
 type request struct {
@@ -113,11 +119,10 @@ func (e *encoder) text(s string) {
 
 // message is one that came.
 type message struct {
-	kind      byte
-	to        uint32 // the serial of the call that it answers
-	errorName string
-	signature string
-	body      *decoder
+	kind   byte
+	to     uint32 // the serial of the call that it answers
+	fields map[byte]string
+	body   *decoder
 }
 
 // readMessage reads the next message.
@@ -138,24 +143,24 @@ func readMessage(in *bufio.Reader) (message, error) {
 	}
 	bodyLength, fieldsLength := order.Uint32(head[4:]), order.Uint32(head[12:])
 	if bodyLength > maxMessage || fieldsLength > maxMessage {
-		return message{}, fmt.Errorf("%w: it is longer than %d bytes", errMalformed, maxMessage)
+		return message{}, fmt.Errorf("%w: a message of more than %d bytes", errTooMuch, maxMessage)
 	}
 	rest := make([]byte, (fieldsLength+7)/8*8+bodyLength)
 	if _, err := io.ReadFull(in, rest); err != nil {
 		return message{}, err
 	}
-	m := message{kind: head[1], body: &decoder{order: order, rest: rest[len(rest)-int(bodyLength):]}}
+	m := message{kind: head[1], fields: map[byte]string{}, body: &decoder{order: order, rest: rest[len(rest)-int(bodyLength):]}}
 	d := &decoder{order: order, rest: rest[:fieldsLength]} // which begin at a multiple of 8, as the body does
 	for len(d.rest) > 0 {
 		d.align(8)
 		code, signature := d.byte(), d.signature()
 		switch {
-		case code == fieldErrorName && signature == "s":
-			m.errorName = d.text()
-		case code == fieldReplySerial && signature == "u":
+		case signature == "s" || signature == "o":
+			m.fields[code] = d.text()
+		case signature == "g":
+			m.fields[code] = d.signature()
+		case signature == "u" && code == fieldReplySerial:
 			m.to = d.number()
-		case code == fieldSignature && signature == "g":
-			m.signature = d.signature()
 		default:
 			d.skip(signature)
 		}
@@ -218,7 +223,17 @@ func (d *decoder) text() string {
 	if d.err != nil {
 		return ""
 	}
-	return string(s)
+	return string(s[:min(len(s), maxText)])
+}
+
+// texts takes an array of texts.
+func (d *decoder) texts() (all []string) {
+	elements := &decoder{order: d.order, rest: d.take(d.length())}
+	for d.err == nil && len(elements.rest) > 0 {
+		all = append(all, elements.text())
+		d.err = elements.err
+	}
+	return all
 }
 
 func (d *decoder) signature() string {
@@ -242,7 +257,7 @@ func (d *decoder) array(each func(element *decoder)) {
 	}
 }
 
-// value takes a value of a simple type, or passes over another and returns nil.
+// value takes a value of a type that a unit's properties have, or passes over another and returns nil.
 func (d *decoder) value(signature string) any {
 	switch signature {
 	case "s", "o":
@@ -255,6 +270,8 @@ func (d *decoder) value(signature string) any {
 		return int32(d.number())
 	case "t":
 		return d.long()
+	case "as":
+		return d.texts()
 	}
 	d.skip(signature)
 	return nil

@@ -17,6 +17,9 @@ type attempt struct {
 	since      string // the journal's cursor before it; empty where that could not be had
 }
 
+// explainLimit bounds finding out why an attempt failed.
+const explainLimit = 10 * time.Second
+
 // failed is the error of an attempt: how the unit is, and what it has said since. err is what systemctl said,
 // or nil.
 func (a attempt) failed(ctx context.Context, err error) error {
@@ -24,7 +27,9 @@ func (a attempt) failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil || err != nil && !errors.As(err, &failed) && !errors.As(err, &tooLate) { // the link broke, for one
 		return err
 	}
-	u, showErr := show(ctx, a.h, a.name)
+	ctx, cancel := context.WithTimeoutCause(ctx, explainLimit, fmt.Errorf("no answer within %s", explainLimit))
+	defer cancel()
+	u, showErr := show(ctx, a.h, a.name, 0)
 	if showErr != nil {
 		return errors.Join(err, showErr)
 	}
@@ -37,7 +42,7 @@ func (a attempt) failed(ctx context.Context, err error) error {
 	case failed != nil && u.running(): // a reload
 		e.text = fmt.Sprintf("%s %s: %s", a.verb, a.name, firstLine(failed.Output.Stderr))
 	}
-	e.journal = a.journal(ctx)
+	e.journal = a.journal(ctx, u.id)
 	return e
 }
 
@@ -89,11 +94,12 @@ const maxJournal = 15
 // journal returns the last lines that a unit, and systemd about it, wrote since the attempt began. That they
 // cannot be had is no reason to hide why they were wanted.
 //
-// The place in the journal tells what is new. The unit's invocation id would not: journald cannot note it
-// for a process that is gone when its line is read, which is the very case.
-func (a attempt) journal(ctx context.Context) []string {
+// The journal knows a unit by its id, and not by an alias. The place in the journal tells what is new. The unit's
+// invocation id would not: journald cannot note it for a process that is gone when its line is read, which is the very
+// case.
+func (a attempt) journal(ctx context.Context, id string) []string {
 	a.journalctl(ctx, "--sync") // else the last lines may be under way
-	args := []string{"--quiet", "--no-pager", "--output=cat", "--boot", "--unit=" + a.name}
+	args := []string{"--quiet", "--no-pager", "--output=cat", "--boot", "--unit=" + id}
 	if a.since != "" {
 		args = append(args, "--after-cursor="+a.since)
 	} else {

@@ -21,7 +21,6 @@ type goal struct {
 	restart string   // why a running unit has to be restarted whatever else; empty for no reason
 	newer   []string // files that a running unit must be newer than
 	reload  bool     // whether systemd reads its files again even where nothing else is to be done
-	current bool     // whether a running unit must not be one of an older unit file
 
 	// Where the unit's file is known:
 	installable bool     // it will say what enabling the unit means
@@ -47,7 +46,7 @@ func (g goal) plan(ctx context.Context, r host.Reader, u unit, fresh bool) (*bui
 	if err := s.planRun(ctx, r, fresh); err != nil {
 		return nil, err
 	}
-	if err := s.planEnable(ctx, r); err != nil {
+	if err := s.planEnable(ctx, r, fresh); err != nil {
 		return nil, err
 	}
 	s.reload = fresh || u.needReload && (g.reload || s.run != "" || s.enable != "")
@@ -84,9 +83,6 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		return nil
 	}
 	why := g.restart
-	if why == "" && g.current && u.needReload {
-		why = "it was started by an older unit file"
-	}
 	for _, path := range g.newer {
 		if why != "" {
 			break
@@ -144,18 +140,23 @@ func clock(ctx context.Context, r host.Reader) (time.Time, error) {
 }
 
 // planEnable decides whether the unit is enabled or disabled.
-func (s *steps) planEnable(ctx context.Context, r host.Reader) error {
+func (s *steps) planEnable(ctx context.Context, r host.Reader, fresh bool) error {
 	u, g := s.unit, s.goal
 	switch {
 	case g.enabled == nil:
 		return nil
+	case u.file == "generated" && !fresh:
+		return fmt.Errorf("%s cannot be enabled or disabled, for it has no unit file: a generator of systemd's makes it of something else (systemctl cat %s says what): change that, or keep the unit from starting with systemd.masked", u.name, u.name)
 	case !*g.enabled:
-		if u.enabled() || u.file == "enabled-runtime" {
+		if u.linked() {
 			s.enable = "disable"
 		}
-	case u.file == "static" && !g.installable:
-		return fmt.Errorf("%s cannot be enabled, for no [Install] section in its file says what would start it: others start it when they need it", u.name)
 	case !u.enabled():
+		if !g.installable {
+			if err := u.installable(ctx, r); err != nil {
+				return err
+			}
+		}
 		s.enable = "enable"
 	default:
 		for _, link := range g.links {
@@ -180,6 +181,21 @@ func (s *steps) planEnable(ctx context.Context, r host.Reader) error {
 	return nil
 }
 
+// installable fails for a unit whose file does not say what enabling it means.
+func (u unit) installable(ctx context.Context, r host.Reader) error {
+	switch u.file {
+	case "static":
+		return fmt.Errorf("%s cannot be enabled, for no [Install] section in its file says what would start it: others start it when they need it", u.name)
+	case "indirect": // it names others, or is enabled under another name
+		content, err := r.ReadFile(ctx, u.fragment)
+		if err == nil && !parseUnitFile(string(content)).installable() {
+			err = fmt.Errorf("%s cannot be enabled, for the [Install] section in its file only names others (Also=): enable those", u.name)
+		}
+		return err
+	}
+	return nil
+}
+
 // apply takes the steps in the order in which a run that is cut off between any two of them can be
 // taken up by the next.
 func (s *steps) apply(ctx context.Context, h host.Host) error {
@@ -189,7 +205,13 @@ func (s *steps) apply(ctx context.Context, h host.Host) error {
 			return err
 		}
 	}
-	if s.enable != "" {
+	switch s.enable {
+	case "":
+	case "disable":
+		if err := c.disable(ctx, s.unit.name); err != nil {
+			return err
+		}
+	default:
 		if err := c.systemctl(ctx, s.enable, s.unit.name); err != nil {
 			return err
 		}

@@ -31,7 +31,9 @@ func checkUnmasked(ctx context.Context, r host.Reader, p nameParams) (*builtin.C
 	if err != nil || !u.masked() {
 		return nil, err
 	}
-	return step(p.Timeout, "unmask "+name, "unmask", name), nil
+	return change(p.Timeout, "unmask "+name, func(ctx context.Context, c *control) error {
+		return c.undo(ctx, "unmask", name, unit.masked, "its package or a generator of systemd's masks it, and there it has to be changed")
+	}), nil
 }
 
 // maskable finds a unit, which need not exist.
@@ -43,6 +45,6 @@ func maskable(ctx context.Context, r host.Reader, p nameParams) (string, unit, e
 	if isTemplate(name) {
 		return "", unit{}, fmt.Errorf("name: %s is a template: name an instance of it, such as %q", name, "worker@1")
 	}
-	u, err := show(ctx, r, name)
+	u, err := show(ctx, r, name, p.Timeout)
 	return name, u, err
 }

@@ -26,10 +26,11 @@ func unitName(name string) (string, error) {
 
 // isTemplate reports whether a name is that of a template, foo@.service, of which instances are made.
 func isTemplate(name string) bool {
-	return strings.HasSuffix(strings.TrimSuffix(name, path.Ext(name)), "@")
+	_, instance, ok := strings.Cut(strings.TrimSuffix(name, path.Ext(name)), "@")
+	return ok && instance == ""
 }
 
-// template returns the template of an instance's name: foo@.service of foo@1.service; "" of another name.
+// templateOf returns the template of an instance's name: foo@.service of foo@1.service; "" of another name.
 func templateOf(name string) string {
 	before, after, ok := strings.Cut(strings.TrimSuffix(name, path.Ext(name)), "@")
 	if !ok || after == "" {

@@ -29,7 +29,7 @@ func TestTemplateNames(t *testing.T) {
 		of       string
 	}{
 		{"worker.service", false, ""}, {"worker@.service", true, ""}, {"worker@1.service", false, "worker@.service"},
-		{"worker@a@b.timer", false, "worker@.timer"}, {"worker@1.2.service", false, "worker@.service"},
+		{"worker@a@b.timer", false, "worker@.timer"}, {"worker@a@.service", false, "worker@.service"}, {"worker@1.2.service", false, "worker@.service"},
 	} {
 		if got := isTemplate(x.name); got != x.template {
 			t.Errorf("%s is a template: got %t", x.name, got)
@@ -46,10 +46,10 @@ func TestUnitProperties(t *testing.T) {
 		"Type": "notify", "RemainAfterExit": false, "MainPID": uint32(42), "NRestarts": uint32(3),
 		"ExecMainStartTimestamp": uint64(started.UnixMicro()), "ExecMainCode": int32(1), "ExecMainStatus": int32(203),
 		"MemoryCurrent": uint64(math.MaxUint64), "LoadState": "loaded", "ActiveState": "activating", "SubState": "auto-restart",
-		"FragmentPath": "/etc/systemd/system/x.service", "UnitFileState": "enabled",
+		"FragmentPath":         "/etc/systemd/system/x.service",
 		"ActiveEnterTimestamp": uint64(started.UnixMicro() + 621), "NeedDaemonReload": true, "CanReload": "of another type",
 	}.unit("x.service")
-	if u.name != "x.service" || u.pid != 42 || u.restarts != 3 || u.memory != 0 || !u.needReload || u.canReload || !u.enabled() ||
+	if u.name != "x.service" || u.pid != 42 || u.restarts != 3 || u.memory != 0 || !u.needReload || u.canReload || u.kind != "notify" ||
 		u.exitCode != "exited" || u.exitStatus != "203" {
 		t.Errorf("got %+v", u)
 	}
@@ -59,9 +59,9 @@ func TestUnitProperties(t *testing.T) {
 	if u.running() || u.stopped() || u.changing() {
 		t.Error("a service that waits to be started again is neither up, nor stopped, nor about to be up")
 	}
-	timer := properties{"LoadState": "loaded", "ActiveState": "active", "ActiveEnterTimestamp": uint64(started.UnixMicro())}.unit("x.timer")
-	if !timer.started.Equal(started) || !timer.tells() {
-		t.Errorf("got %+v", timer)
+	mount := properties{"ActiveEnterTimestamp": uint64(started.UnixMicro()), "Type": "simple", "MemoryCurrent": uint64(1 << 63)}.unit("x.mount")
+	if !mount.started.Equal(started) || !mount.tells() || mount.memory != 0 {
+		t.Errorf("got %+v", mount)
 	}
 }
 

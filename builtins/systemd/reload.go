@@ -16,30 +16,18 @@ type daemonReloadParams struct {
 }
 
 func checkDaemonReload(ctx context.Context, r host.Reader, p daemonReloadParams) (*builtin.Change, error) {
-	out, err := look(ctx, r, host.Command{Argv: []string{"systemctl", "show", "--property=Id,NeedDaemonReload", "*"}})
-	if err != nil {
+	ctx, cancel := bounded(ctx, p.Timeout)
+	defer cancel()
+	out, err := look(ctx, r, host.Command{Argv: []string{"systemctl", "show", "--property=NeedDaemonReload", "*"}})
+	switch {
+	case err != nil:
 		return nil, err
+	case strings.Contains(out.Stdout, "NeedDaemonReload=yes"):
+		return step(p.Timeout, "reload systemd's configuration: files have changed since it has read them", "daemon-reload"), nil
+	case out.Dropped > 0:
+		return nil, fmt.Errorf("systemctl show printed more than the %d bytes that are looked at: too many units are loaded, see systemctl list-units --all", host.MaxOutput)
 	}
-	var changed []string
-	for properties := range strings.SplitSeq(out.Stdout, "\n\n") {
-		id, needed := "", false
-		for line := range strings.Lines(properties) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			switch key {
-			case "Id":
-				id = value
-			case "NeedDaemonReload":
-				needed = value == "yes"
-			}
-		}
-		if needed {
-			changed = append(changed, id)
-		}
-	}
-	if len(changed) == 0 {
-		return nil, nil
-	}
-	return step(p.Timeout, "reload systemd's configuration: files of "+strings.Join(changed, ", ")+" have changed", "daemon-reload"), nil
+	return nil, nil
 }
 
 // look runs systemctl to look.

@@ -55,7 +55,7 @@ func existing(ctx context.Context, r host.Reader, name string, g goal) (unit, er
 	if isTemplate(name) {
 		return unit{}, fmt.Errorf("name: %s is a template: name an instance of it, such as %q", name, "worker@1")
 	}
-	u, err := show(ctx, r, name)
+	u, err := show(ctx, r, name, g.Timeout)
 	if err == nil && g.running != nil && *g.running && u.changing() {
 		u, err = steady(ctx, r, name, g.Timeout)
 	}
@@ -65,6 +65,9 @@ func existing(ctx context.Context, r host.Reader, name string, g goal) (unit, er
 	wanted := g.running != nil && *g.running || g.enabled != nil && *g.enabled
 	if _, pending := builtin.DryRun(ctx); u.masked() && wanted && !pending {
 		return u, maskedError(name)
+	}
+	if g.running != nil && !*g.running && !u.stopped() { // what runs can be stopped, even if its file is gone
+		return u, nil
 	}
 	return u, u.exists()
 }

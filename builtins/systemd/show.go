@@ -1,9 +1,11 @@
 package systemd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -13,13 +15,15 @@ import (
 
 // unit is a unit as systemd knows it. The words are those of systemctl(1).
 type unit struct {
-	name       string
+	name       string // the one asked for, which may be an alias
+	id         string // the one that an alias stands for
 	load       string // loaded, not-found, masked, bad-setting, error
 	active     string // active, reloading, inactive, failed, activating, deactivating, ...
 	sub        string // of a service: running, exited, dead, auto-restart, ...
 	file       string // enabled, disabled, static, masked, ...; empty where there is no file
 	fragment   string // the path of its file
-	needReload bool   // its files were changed since systemd has read them
+	dropins    []string
+	needReload bool // files, of this unit or of another, were changed since systemd has read them
 	canReload  bool
 
 	started time.Time // when its main process was started, or else the unit; zero for never
@@ -35,10 +39,9 @@ type unit struct {
 	memory     int64
 }
 
-// show asks systemd about a unit. One that does not exist is no error. Its name stays the one asked for, not the one
-// that an alias stands for.
-func show(ctx context.Context, r host.Reader, name string) (u unit, err error) {
-	err = ask(ctx, r, name, func(b *bus) error {
+// show asks systemd about a unit, see bus.unit. A timeout of 0 is none.
+func show(ctx context.Context, r host.Reader, name string, timeout time.Duration) (u unit, err error) {
+	err = ask(ctx, r, name, timeout, func(b *bus) error {
 		u, err = b.unit(name)
 		return err
 	})
@@ -46,10 +49,9 @@ func show(ctx context.Context, r host.Reader, name string) (u unit, err error) {
 }
 
 // instances lists the instances of a template that systemd has loaded.
-func instances(ctx context.Context, r host.Reader, template string) (all []unit, err error) {
-	before, after, _ := strings.Cut(template, "@")
-	err = ask(ctx, r, template, func(b *bus) error {
-		all, err = b.loaded(before + "@*" + after) // a backslash means itself there
+func instances(ctx context.Context, r host.Reader, template string, timeout time.Duration) (all []unit, err error) {
+	err = ask(ctx, r, template, timeout, func(b *bus) error {
+		all, err = b.instances(template)
 		return err
 	})
 	return all, err
@@ -66,18 +68,22 @@ func property[T any](p properties, name string) T {
 
 func (p properties) unit(name string) unit {
 	u := unit{
-		name: name, load: property[string](p, "LoadState"), active: property[string](p, "ActiveState"), sub: property[string](p, "SubState"),
-		file: property[string](p, "UnitFileState"), fragment: property[string](p, "FragmentPath"),
+		name: name, id: cmp.Or(property[string](p, "Id"), name),
+		load: property[string](p, "LoadState"), active: property[string](p, "ActiveState"), sub: property[string](p, "SubState"),
+		fragment: property[string](p, "FragmentPath"), dropins: property[[]string](p, "DropInPaths"),
 		needReload: property[bool](p, "NeedDaemonReload"), canReload: property[bool](p, "CanReload"),
 		started: p.time("ExecMainStartTimestamp"),
-		kind:    property[string](p, "Type"), remain: property[bool](p, "RemainAfterExit"), result: property[string](p, "Result"),
+		remain:  property[bool](p, "RemainAfterExit"), result: property[string](p, "Result"),
 		exitStatus: strconv.Itoa(int(property[int32](p, "ExecMainStatus"))), pid: int(property[uint32](p, "MainPID")),
 		restarts: int(property[uint32](p, "NRestarts")),
 	}
 	if u.started.IsZero() {
 		u.started = p.time("ActiveEnterTimestamp")
 	}
-	if memory := property[uint64](p, "MemoryCurrent"); memory < math.MaxUint64 { // which means that it is not known
+	if path.Ext(name) == ".service" { // a mount has a Type=, too
+		u.kind = property[string](p, "Type")
+	}
+	if memory := property[uint64](p, "MemoryCurrent"); memory <= math.MaxInt64 { // else it is not known
 		u.memory = int64(memory)
 	}
 	switch property[int32](p, "ExecMainCode") {
@@ -114,10 +120,13 @@ func (u unit) changing() bool {
 // stopped reports whether nothing of the unit runs, nor is about to.
 func (u unit) stopped() bool { return u.active == "inactive" || u.active == "failed" }
 
-// enabled reports whether the unit starts at boot. An alias exists only as long as the unit it stands for
-// is enabled; indirect means that another name of it is.
-func (u unit) enabled() bool {
-	return u.file == "enabled" || u.file == "alias" || u.file == "indirect" || u.file == "generated"
+// enabled reports whether the unit starts at boot.
+func (u unit) enabled() bool { return u.file == "enabled" }
+
+// linked reports whether there is something for systemctl disable to do. That of a template disables all instances,
+// for which the template is indirect.
+func (u unit) linked() bool {
+	return u.enabled() || u.file == "enabled-runtime" || u.file == "indirect" && isTemplate(u.name)
 }
 
 func (u unit) masked() bool { return u.load == "masked" || strings.HasPrefix(u.file, "masked") }
@@ -131,7 +140,7 @@ func steady(ctx context.Context, r host.Reader, name string, timeout time.Durati
 	defer cancel()
 	var last unit
 	for {
-		u, err := show(ctx, r, name)
+		u, err := show(ctx, r, name, timeout)
 		if err != nil && last.name != "" && errors.Is(err, context.DeadlineExceeded) {
 			return last, nil
 		}

@@ -26,7 +26,7 @@ type status struct {
 	Result   string     `star:"result" doc:"Of a service: success, or how it last failed: exit-code, signal, timeout, ..."`
 	Restarts int        `star:"restarts" doc:"How often systemd has restarted it by itself since it was last started."`
 	Path     string     `star:"path" doc:"The path of its file; empty where there is none."`
-	Stale    bool       `star:"needs_daemon_reload" doc:"Whether its files have changed since systemd has read them."`
+	Stale    bool       `star:"needs_daemon_reload" doc:"Whether files have changed since systemd has read them: its own or, since systemd 255, those of any unit."`
 }
 
 func lookAtStatus(ctx context.Context, r host.Reader, p statusParams) (status, error) {
@@ -37,7 +37,7 @@ func lookAtStatus(ctx context.Context, r host.Reader, p statusParams) (status, e
 	if isTemplate(name) {
 		return status{}, fmt.Errorf("name: %s is a template, which has no state: name an instance of it, such as %q", name, "worker@1")
 	}
-	u, err := show(ctx, r, name)
+	u, err := show(ctx, r, name, 0)
 	if err != nil {
 		return status{}, err
 	}

@@ -7,15 +7,15 @@
 //
 // A service has to be restarted after its unit file has changed. That the file differed in this run is
 // not enough to know: a run may be killed after it wrote the file and before it restarted the service.
-// So the machine's state is asked instead, which any later run can do:
+// So the machine's state is asked instead, which any later run can do: the process must have been started after its
+// unit file was last written, and the drop-ins that the administrator gave it. Both times are of the machine's own
+// clock, as it was at each event, so that the operator's clock and time zones do not matter, and a clock that was set
+// later changes neither. Monotonic times would not do: files have none. What is left is a clock that was set back
+// between the two events. It can cause one needless restart; a file from the future, which would cause one in each run,
+// does not count.
 //
-//   - systemd says itself that the files on the disk are newer than what it has read
-//     (NeedDaemonReload): then the process was started by the old ones.
-//   - The process was started before the file was last written. Both times are of the machine's own
-//     clock, as it was at each event, so that the operator's clock and time zones do not matter, and a
-//     clock that was set later changes neither. Monotonic times would not do: files have none. What is
-//     left is a clock that was set back between the two events. It can cause one needless restart; a file
-//     from the future, which would cause one in each run, does not count.
+// That systemd wants to read its files again (NeedDaemonReload) is no reason to restart anything: since version 255 it
+// says so of every unit once somebody has enabled one and told it nothing.
 //
 // # Failures
 //
@@ -40,7 +40,7 @@ func Module() builtin.Module {
 			&builtin.Action[unitParams]{
 				Name: "unit",
 				Doc: "Gives a unit its file, /etc/systemd/system/NAME, or with dropin a file that adds to the one it has, " +
-					"and brings it to a state: enabled and started, unless told otherwise. A running unit is restarted when the file is newer than its process. " +
+					"and brings it to a state: enabled and started, unless told otherwise. A running unit is restarted when its file, or a drop-in of it, in /etc/systemd/system is newer than its process. " +
 					"A template (\"worker@.service\") has no state: its running instances are restarted; start one with systemd.started(h, \"worker@1\").",
 				Defaults: unitParams{
 					State: builtin.Some("started"), Enabled: builtin.Some(true), RestartOnChange: true, runParams: run,
@@ -61,7 +61,7 @@ func Module() builtin.Module {
 			},
 			&builtin.Action[nameParams]{
 				Name:     "enabled",
-				Doc:      "Has a unit start at boot, as the [Install] section of its file says. It is not started now.",
+				Doc:      "Has a unit start at boot, as the [Install] section of its file says. It is not started now. Of an alias, the unit counts that it stands for.",
 				Defaults: nameParams{Timeout: 2 * time.Minute},
 				Check:    checkEnabled,
 			},
@@ -97,13 +97,13 @@ func Module() builtin.Module {
 			},
 			&builtin.Action[daemonReloadParams]{
 				Name:     "daemon_reload",
-				Doc:      "Has systemd read the files of its units again, where those of a unit that it has loaded have changed. systemd.unit does so by itself.",
+				Doc:      "Has systemd read the files of its units again, where it says that some have changed. systemd.unit does so by itself.",
 				Defaults: daemonReloadParams{Timeout: 2 * time.Minute},
 				Check:    checkDaemonReload,
 			},
 			&builtin.Action[nameParams]{
 				Name:     "absent",
-				Doc:      "Stops and disables a unit, and removes its file and drop-ins in /etc/systemd/system. The unit of a package is an error: remove the package.",
+				Doc:      "Stops and disables a unit, and removes its file and drop-ins in /etc/systemd/system; of a template, also its instances. The unit of a package is an error: remove the package.",
 				Defaults: nameParams{Timeout: 2 * time.Minute},
 				Check:    checkAbsent,
 			},

@@ -60,6 +60,8 @@ func TestContainer(t *testing.T) {
 		{"restart", testRestart},
 		{"drop-in", testDropin},
 		{"enable", testEnable},
+		{"enable otherwise", testEnableOtherwise},
+		{"absent", testAbsent},
 		{"template", testTemplate},
 		{"start", testStart},
 		{"failures", testFailures},
@@ -103,13 +105,22 @@ func testCutOff(m machine) {
 		m.Run(`systemd.absent(h, "test")`)
 	}
 
-	// Absent, after its file was removed and nothing else.
-	m.Run(content("old"))
-	m.sh("rm " + path)
-	m.Idempotent(`systemd.absent(h, "test")`)
-	if got := m.sh("pgrep -x sleep || echo none"); got != "none" {
-		m.t.Errorf("still there: %s", got)
+	// Absent, after its file was removed and nothing else, or its links, too.
+	for _, links := range []string{"", " /etc/systemd/system/multi-user.target.wants/test.service"} {
+		m.Run(content("old"))
+		m.sh("rm " + path + links)
+		m.Idempotent(`systemd.absent(h, "test")`)
+		if got := m.sh("pgrep -x sleep || find /etc/systemd -name 'test*'"); got != "" {
+			m.t.Errorf("still there: %s", got)
+		}
 	}
+	// And stopped, after systemd has noticed that it is gone.
+	m.Run(content("old"))
+	m.sh("rm " + path + "; systemctl daemon-reload")
+	m.Fails(`systemd.started(h, "test")`, "no unit test.service")
+	m.Run(`systemd.stopped(h, "test")`)
+	m.summary("stop test.service")
+	m.Fails(`systemd.stopped(h, "test")`, "no unit test.service")
 }
 
 func testRestart(m machine) {
@@ -146,6 +157,18 @@ func testRestart(m machine) {
 	m.summary("reload systemd's configuration")
 	m.Run(`systemd.status(h, "test").active and fail()`)
 	m.sh("rm /etc/test.conf")
+
+	// What others have done to another unit is no reason, though systemd says of all that they need a reload.
+	m.Run(content("one"))
+	m.Run(`systemd.unit(h, "two", state = None, enabled = None, content = "` + service + `")`)
+	m.sh("systemctl --no-reload enable two")
+	m.Check(`systemd.daemon_reload(h)`)
+	m.summary("reload systemd's configuration: files have changed since it has read them")
+	before = m.pid("test")
+	m.Idempotent(content("one"))
+	if m.pid("test") != before {
+		m.t.Error("it was restarted")
+	}
 }
 
 func testDropin(m machine) {
@@ -158,6 +181,22 @@ func testDropin(m machine) {
 	}
 	m.Run(content("one"))
 	m.summary()
+
+	// One of others counts, whether systemd has read it or not.
+	const other = "/etc/systemd/system/test.service.d/other.conf"
+	for _, reload := range []string{"", "; systemctl daemon-reload"} {
+		m.sh("printf '[Service]\\nNice=1\\n' > " + other + reload)
+		m.Check(content("one"))
+		if got := m.Summary(); len(got) == 0 || got[len(got)-1] != "restart test.service: it was started before "+other+" was changed" {
+			m.t.Errorf("a drop-in of others: %q", got)
+		}
+		m.Idempotent(content("one"))
+	}
+	// But not what a generator writes at each reload.
+	m.sh("mkdir -p /run/systemd/system/test.service.d; printf '[Service]\\nNice=2\\n' > /run/systemd/system/test.service.d/run.conf; systemctl daemon-reload")
+	m.Run(content("one"))
+	m.summary()
+	m.sh("rm -r /run/systemd/system/test.service.d; systemctl daemon-reload")
 }
 
 func testEnable(m machine) {
@@ -179,6 +218,98 @@ systemd.unit(h, "systemd-journald", dropin = "x", content = "[Service]\nNice=1\n
 	m.Run(`file.absent(h, "/etc/systemd/system/systemd-journald.service.d", recursive = True)`)
 }
 
+// testEnableOtherwise has units whose being enabled is not what systemctl enable and disable make of it.
+func testEnableOtherwise(m machine) {
+	// What systemd remembers is not what the disk says.
+	m.Run(content("one") + `
+systemd.status(h, "test").enabled or fail()`)
+	m.sh("rm /etc/systemd/system/multi-user.target.wants/test.service")
+	m.Idempotent(`systemd.enabled(h, "test")`)
+	m.sh("systemctl --no-reload disable test")
+	m.Idempotent(`systemd.enabled(h, "test")`)
+
+	// Until the next boot.
+	m.sh("systemctl enable --runtime test")
+	m.Idempotent(`systemd.disabled(h, "test")`)
+	m.sh("systemctl enable --runtime test")
+	m.Idempotent(`systemd.disabled(h, "test")`)
+	m.sh("systemctl mask --runtime two")
+	m.Idempotent(`systemd.unmasked(h, "two")`)
+	m.sh("systemctl mask two; systemctl mask --runtime two")
+	m.Idempotent(`systemd.unmasked(h, "two")`)
+
+	// Through others, and by a generator, of which there are those with and those without a file.
+	defer m.sh("rm -r /run/systemd/system-generators /usr/lib/systemd/system/test-*; systemctl daemon-reload")
+	m.sh(`cd /usr/lib/systemd/system
+printf '[Service]\nExecStart=true\n[Install]\nAlso=test-also.socket\n' > test-also.service
+printf '[Socket]\nListenStream=/run/test-also\n[Install]\nWantedBy=sockets.target\n' > test-also.socket
+printf '[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=multi-user.target\n' > test-linked.service
+printf '[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=multi-user.target\n' > test-other.service
+ln -s test-other.service test-another.service
+ln -s /dev/null test-masked.service
+mkdir -p /run/systemd/system-generators
+cat > /run/systemd/system-generators/test <<-'END'
+	#!/bin/sh
+	printf '[Service]\nExecStart=true\n' > $1/test-made.service
+	mkdir $1/basic.target.wants
+	ln -s /usr/lib/systemd/system/test-linked.service $1/basic.target.wants/
+	END
+chmod +x /run/systemd/system-generators/test
+systemctl daemon-reload`)
+	m.Run(`systemd.status(h, "test-also").enabled and fail()
+systemd.disabled(h, "test-also")`)
+	m.summary()
+	m.Fails(`systemd.enabled(h, "test-also")`, "test-also.service cannot be enabled", "Also=")
+	m.Idempotent(`systemd.enabled(h, "test-also.socket")`)
+	m.Idempotent(`systemd.disabled(h, "test-also.socket")`)
+	m.Fails(`systemd.enabled(h, "test-made")`, "test-made.service cannot be enabled or disabled", "generator")
+	m.Fails(`systemd.disabled(h, "test-made")`, "test-made.service cannot be enabled or disabled", "systemd.masked")
+	m.Fails(`systemd.disabled(h, "test-linked")`, "disable test-linked.service", "enabled-runtime", "systemd.masked")
+	m.Fails(`systemd.unmasked(h, "test-masked")`, "unmask test-masked.service", "masked")
+	m.Idempotent(`systemd.masked(h, "test-made")`)
+	m.Run(`systemd.unmasked(h, "test-made")`)
+
+	// An alias is enabled when the unit is that it stands for. Enabled under another name, a unit is not enabled itself.
+	m.Run(`systemd.status(h, "test-another").enabled and fail()
+systemd.disabled(h, "test-another")`)
+	m.summary()
+	m.Idempotent(`systemd.enabled(h, "test-other")`)
+	m.Run(`systemd.status(h, "test-another").enabled or fail()
+systemd.enabled(h, "test-another")`)
+	m.summary()
+	m.Run(`systemd.disabled(h, "test-other")`)
+	m.Fails(`systemd.unit(h, "test", content = "[Service]\nExecStart=sleep infinity\n[Install]\nAlso=test-other.service\n")`, "enabled", "no [Install] section that says what starts")
+}
+
+func testAbsent(m machine) {
+	defer m.sh("rm -rf /usr/lib/systemd/system/test-* /run/systemd/system/test-*; systemctl daemon-reload")
+	m.sh(`printf '[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=multi-user.target\nAlias=test-alias.service\n' > /usr/lib/systemd/system/test-packaged.service
+printf '[Service]\nExecStart=sleep infinity\n' > /run/systemd/system/test-run.service
+systemctl daemon-reload
+systemctl enable -q --now test-packaged
+systemctl mask -q test-masked
+systemd-run -q --unit=test-transient sleep infinity`)
+	for name, want := range map[string]string{
+		"test-packaged": "package", "test-alias": "is an alias", "test-run": "/run/systemd/system/test-run.service", "test-masked": "masked", "test-transient": "systemd.stopped", "autovt@": "is an alias",
+	} {
+		m.Fails(`systemd.absent(h, "`+name+`")`, name, want)
+	}
+	if got := m.sh("systemctl is-active test-alias test-transient; systemctl is-enabled test-packaged"); got != "active\nactive\nenabled" {
+		m.t.Errorf("they are %s", got)
+	}
+	m.sh("systemctl stop test-transient test-packaged; systemctl disable -q test-packaged; systemctl unmask -q test-masked")
+
+	// Of a template, instances are enabled that nobody has started.
+	for _, more := range []string{"true", "systemctl start test@1", "systemctl start test@1; rm /etc/systemd/system/test@.service"} {
+		m.Run(strings.Replace(content("one"), `"test"`, `"test@"`, 1))
+		m.sh("systemctl enable -q test@1 test@2; systemctl enable -q --runtime test@3; " + more)
+		m.Idempotent(`systemd.absent(h, "test@")`)
+		if got := m.sh("find /etc/systemd /run/systemd/system -name 'test@*'; systemctl is-active test@1 || true"); got != "inactive" {
+			m.t.Errorf("%s: still there: %s", more, got)
+		}
+	}
+}
+
 func testTemplate(m machine) {
 	unit := func(mark string) string { return strings.Replace(content(mark), `"test"`, `"test@"`, 1) }
 	m.Idempotent(unit("one"))
@@ -191,7 +322,6 @@ systemd.enabled(h, "test@2.service")`)
 	if now := m.pid("test@1"); now == before || now == "0" {
 		m.t.Errorf("the instance was not restarted: %s", now)
 	}
-	m.Run(`systemd.disabled(h, "test@2")`)
 	m.Idempotent(`systemd.absent(h, "test@")`)
 	if got := m.sh("systemctl is-active test@1 || true"); got != "inactive" {
 		m.t.Errorf("the instance is %s", got)
@@ -264,6 +394,11 @@ func testFailures(m machine) {
 			m.t.Errorf("the journal of another start: %v", err)
 		}
 	}
+	m.sh(`printf '[Service]\nExecStart=sh -c "echo whoops; exit 1"\n' > /etc/systemd/system/test.service
+ln -s test.service /etc/systemd/system/two.service
+systemctl daemon-reload`)
+	m.Fails(`systemd.started(h, "two")`, "start two.service: it is failed", "\n    whoops\n")
+	m.sh("rm /etc/systemd/system/two.service; systemctl daemon-reload")
 	m.Run(`systemd.unit(h, "test", enabled = None, content = "[Service]\nExecStart=sleep infinity\nExecReload=sh -c 'echo will not; exit 1'\n")`)
 	m.Fails(`systemd.reloaded(h, "test")`, "reload test.service", "will not")
 	m.Run(`systemd.stopped(h, "test")`)

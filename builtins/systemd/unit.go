@@ -2,10 +2,12 @@ package systemd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/pgrun/pgrun/builtins/file"
@@ -21,7 +23,7 @@ type unitParams struct {
 	Enabled builtin.Optional[bool]   `star:"enabled" doc:"Whether the unit starts at boot; None: as it is."`
 	State   builtin.Optional[string] `star:"state" choices:"started stopped" doc:"started or stopped; None: as it is."`
 
-	RestartOnChange bool                           `star:"restart_on_change" doc:"Whether a running unit is restarted when the file is newer than its process."`
+	RestartOnChange bool                           `star:"restart_on_change" doc:"Whether a running unit is restarted when its file, or a drop-in of it, in /etc/systemd/system is newer than its process."`
 	RestartIfNewer  builtin.Strings                `star:"restart_if_newer" doc:"Other files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process."`
 	Mode            builtin.Optional[builtin.Mode] `star:"mode" doc:"The file's permissions. Left out: 0644, or 0600 if the content holds a secret."`
 	runParams
@@ -48,7 +50,7 @@ func checkUnit(ctx context.Context, r host.Reader, p unitParams) (*builtin.Chang
 	if isTemplate(name) {
 		return p.planTemplate(ctx, r, name, spec.Path, written)
 	}
-	u, err := show(ctx, r, name)
+	u, err := show(ctx, r, name, p.Timeout)
 	if err == nil && u.changing() && !written.Needed() {
 		u, err = steady(ctx, r, name, p.Timeout)
 	}
@@ -60,7 +62,11 @@ func checkUnit(ctx context.Context, r host.Reader, p unitParams) (*builtin.Chang
 			return nil, err
 		}
 	}
-	rest, err := p.goal(name, spec.Path, written).plan(ctx, r, u, written.Needed())
+	g, err := p.goal(ctx, r, u, spec.Path, written)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := g.plan(ctx, r, u, written.Needed())
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +140,7 @@ func maskedError(name string) error {
 }
 
 // goal is what the unit is to be once its file is written.
-func (p unitParams) goal(name, path string, written *builtin.Change) goal {
+func (p unitParams) goal(ctx context.Context, r host.Reader, u unit, path string, written *builtin.Change) (goal, error) {
 	g := goal{reload: true, newer: p.RestartIfNewer, runParams: p.runParams}
 	if p.State.Set {
 		running := p.State.Value == "started"
@@ -146,31 +152,60 @@ func (p unitParams) goal(name, path string, written *builtin.Change) goal {
 	content := parseUnitFile(p.Content.Reveal())
 	g.installable = content.installable()
 	if p.Dropin == "" {
-		g.links = content.links(name)
+		g.links = content.links(u.name)
 	}
-	if p.RestartOnChange {
-		g.current, g.newer = true, append([]string{path}, p.RestartIfNewer...)
-		if written.Needed() {
-			g.restart = "its file changes"
+	if !p.RestartOnChange {
+		return g, nil
+	}
+	if written.Needed() {
+		g.restart = "its file changes"
+	}
+	files, err := u.files(ctx, r)
+	g.newer = nil
+	for _, file := range slices.Concat([]string{path}, files, p.RestartIfNewer) {
+		if !slices.Contains(g.newer, file) {
+			g.newer = append(g.newer, file)
 		}
 	}
-	return g
+	return g, err
+}
+
+// files lists what the administrator has made of a unit: its file and drop-ins in /etc/systemd/system, those too that
+// systemd has not read yet. What is in /run may be written anew at each reload.
+func (u unit) files(ctx context.Context, r host.Reader) ([]string, error) {
+	all := append([]string{u.fragment}, u.dropins...)
+	for _, name := range []string{u.name, templateOf(u.name)} {
+		if name == "" || !u.needReload {
+			continue
+		}
+		dir := path.Join(unitDir, name+".d")
+		found, err := r.ReadDir(ctx, dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, f := range found {
+			if path.Ext(f.Name) == ".conf" {
+				all = append(all, path.Join(dir, f.Name))
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(file string) bool { return !strings.HasPrefix(file, unitDir+"/") }), nil
 }
 
 // planTemplate writes a template's file and restarts the instances that run with an older one.
 func (p unitParams) planTemplate(ctx context.Context, r host.Reader, name, path string, written *builtin.Change) (*builtin.Change, error) {
-	running, err := instances(ctx, r, name)
+	running, err := instances(ctx, r, name, p.Timeout)
 	if err != nil {
 		return nil, err
 	}
 	stale := written.Needed()
 	var restarts []*builtin.Change
 	for _, u := range running {
-		g := p.goal(name, path, written)
-		g.running, g.enabled = nil, nil
-		if u.needReload && p.RestartOnChange {
-			g.restart = "it was started by an older unit file"
+		g, err := p.goal(ctx, r, u, path, written)
+		if err != nil {
+			return nil, err
 		}
+		g.running, g.enabled = nil, nil
 		stale = stale || u.needReload
 		u.needReload = false // once for all, below
 		restart, err := g.plan(ctx, r, u, false)
