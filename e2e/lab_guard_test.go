@@ -156,6 +156,8 @@ func TestGuardsBesideEachOther(t *testing.T) {
 	second.until(guardsLine + primary)
 	must(t, first.cmd.Process.Signal(syscall.SIGCONT))
 	first.until("does nothing: another guard has the lock in the monitor")
+	must(t, first.cmd.Process.Kill())
+	first.wait()
 
 	l.incusCLI(t, "config", "set", primary, "user.pgrun.guard=off")
 	t.Cleanup(func() { _ = exec.Command("incus", "config", "unset", primary, "user.pgrun.guard").Run() }) // where the test did not get there
@@ -172,4 +174,5 @@ func TestGuardsBesideEachOther(t *testing.T) {
 	if instance, err := l.incus.Instance(t.Context(), primary); err != nil || instance.Status != "Frozen" {
 		t.Errorf("%s is %s (%v)", primary, instance.Status, err)
 	}
+	l.unmarked(primary)
 }

@@ -29,7 +29,7 @@ func (s step) String() string {
 }
 
 const (
-	// stale is the age of a look from which no step of a failover is done any more on account of it.
+	// stale is the age of a look from which no step is done any more on account of it.
 	stale = time.Second
 
 	// actTimeout bounds a step.
@@ -59,7 +59,7 @@ func (g *guard) do(ctx context.Context, v view, s step) bool {
 		return true
 	}
 	g.tried, s.alarm = s.String(), true
-	if s.kind == ask && errors.As(err, &refused) {
+	if s.kind == ask && (errors.As(err, &refused) || errors.Is(err, errRefused)) {
 		g.say(s, fmt.Sprintf("%s. The monitor refuses: %v", s, err))
 	} else {
 		g.say(s, fmt.Sprintf("%s. That failed: %v", s, err))
@@ -69,7 +69,7 @@ func (g *guard) do(ctx context.Context, v view, s step) bool {
 
 func (g *guard) act(ctx context.Context, v view, s step) error {
 	m := s.node.machine
-	if s.kind != letIn && s.kind != unmark && now().since(v.taken) > stale {
+	if now().since(v.taken) > stale {
 		return errStale
 	}
 	switch s.kind {

@@ -55,12 +55,15 @@ func decide(v view, silence time.Duration) step {
 		gone := v.gone(old, silence)
 		switch {
 		case gone == "": // and if it is being demoted, that is a switchover, which needs nobody
-		case !v.serves(standby):
+		case !v.serves(standby, silence):
 			return v.returning(step{kind: watch, why: fmt.Sprintf("%s %s, and %s, which would take over, does not answer either", old.Name, gone, standby.Name), alarm: true})
 		case old.AssignedState == primary:
-			if !old.settled(primary) || !standby.settled(secondary) {
+			if !old.settled(primary) || !standby.settled(secondary) || !standby.ReplicationQuorum || standby.CandidatePriority == 0 {
 				return v.returning(step{kind: watch, why: fmt.Sprintf("%s %s, and %s, which is %s, cannot take over: it may not have all that was acknowledged. Start %[1]s",
 					old.Name, gone, standby.Name, standby.ReportedState), alarm: true})
+			}
+			if old.served == 0 || old.recovering || !standby.recovering {
+				return step{kind: watch, why: fmt.Sprintf("%s %s, and this guard has never seen it serve as the primary: leaves that to the monitor", old.Name, gone), alarm: true}
 			}
 			return step{kind: ask, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
 		case standby.AssignedState != preparePromotion && standby.AssignedState != stopReplication:
@@ -110,16 +113,18 @@ func (v view) gone(n node, silence time.Duration) string {
 	case "Stopped":
 		return "is stopped"
 	case "Running", "Frozen":
-		if quiet := min(n.silence(v.taken), n.ReportAge); quiet >= silence {
+		// What the guard was blind for is no silence of the node's.
+		if quiet := min(n.silence(v.taken), n.ReportAge, v.taken.since(v.seeing)); quiet >= silence {
 			return fmt.Sprintf("is %s, and has given no sign of life for %s", n.status, silence)
 		}
 	}
 	return ""
 }
 
-// serves reports whether a node's machine runs, and its server has answered just now.
-func (v view) serves(n node) bool {
-	return n.status == "Running" && n.unanswered == 0 && n.served != 0 && v.taken.since(n.served) <= fresh
+// serves reports whether a node's machine runs, its server has answered just now, and its keeper reports: without that nobody
+// would promote it.
+func (v view) serves(n node, silence time.Duration) bool {
+	return n.status == "Running" && n.unanswered == 0 && n.served != 0 && v.taken.since(n.served) <= fresh && n.ReportAge < silence && n.PGRunning
 }
 
 // returning is the step that lets a node in again which was fenced, if there is one; else the one given.

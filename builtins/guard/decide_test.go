@@ -16,7 +16,7 @@ const at = moment(time.Hour)
 // a is a data node; the words change what is usual: running, answering, neither marked nor switched off.
 func a(name, reported, assigned string, words ...string) node {
 	n := node{
-		Node:     pgautoctl.Node{Name: name, ReportedState: reported, AssignedState: assigned},
+		Node:     pgautoctl.Node{Name: name, ReportedState: reported, AssignedState: assigned, PGRunning: true, ReplicationQuorum: true, CandidatePriority: 50},
 		instance: instance{status: "Running", config: map[string]string{}},
 		sign:     sign{served: at - moment(time.Second), recovering: assigned != primary},
 	}
@@ -36,6 +36,14 @@ func a(name, reported, assigned string, words ...string) node {
 			n.ReportAge = silent - 1
 		case "not answering":
 			n.unanswered = 1
+		case "silent keeper":
+			n.ReportAge = silent
+		case "no quorum":
+			n.ReplicationQuorum = false
+		case "never promoted":
+			n.CandidatePriority = 0
+		case "never seen":
+			n.served = 0
 		case "served long ago":
 			n.served = at - moment(fresh) - 1
 		case "promoted":
@@ -74,6 +82,10 @@ func TestDecide(t *testing.T) {
 		{"both are stopped, as at the host's start", a("a", primary, primary, "stopped"), a("b", secondary, secondary, "stopped"), "watch!", "does not answer either"},
 		{"the standby does not answer", a("a", primary, primary, "stopped"), a("b", secondary, secondary, "not answering"), "watch!", ""},
 		{"the standby's server does not answer", a("a", primary, primary, "stopped"), a("b", secondary, secondary, "served long ago"), "watch!", ""},
+		{"the standby's keeper is silent", a("a", primary, primary, "stopped"), a("b", secondary, secondary, "silent keeper"), "watch!", "does not answer either"},
+		{"the standby is not in the quorum", a("a", primary, primary, "stopped"), a("b", secondary, secondary, "no quorum"), "watch!", "cannot take over"},
+		{"the standby is never to be promoted", a("a", primary, primary, "stopped"), a("b", secondary, secondary, "never promoted"), "watch!", "cannot take over"},
+		{"the primary is on its way up, or its instance another's", a("a", primary, primary, "stopped", "never seen"), b, "watch!", "never seen it serve"},
 		{"it was alone", a("a", "wait_primary", "wait_primary", "stopped"), a("b", "catchingup", "catchingup"), "watch", "waits until the formation is settled"},
 		{"it was about to be alone", a("a", "wait_primary", primary, "stopped"), b, "watch!", "it may not have all that was acknowledged"},
 		{"its standby was not that far", a("a", primary, primary, "stopped"), a("b", "catchingup", secondary), "watch!", "Start a"},
@@ -112,6 +124,10 @@ func TestDecide(t *testing.T) {
 				t.Errorf("%s: got %q (%s), want %q (%s)", x.name, got, s.why, x.want, x.says)
 			}
 		}
+	}
+	blind := view{taken: at, seeing: at - moment(silent) + 1, nodes: []node{a("a", primary, primary, "silent"), b}}
+	if s := decide(blind, silent); s.kind != watch {
+		t.Errorf("the guard was blind until a moment ago: %+v", s)
 	}
 	if s := decide(view{why: "the monitor does not answer"}, silent); s.kind != watch || s.why != "does nothing: the monitor does not answer" {
 		t.Errorf("a view of nothing: %+v", s)
@@ -153,12 +169,14 @@ func TestDecideIsSafe(t *testing.T) {
 			hangs := n.unanswered > 1 && at.since(n.silent) >= silent && n.ReportAge >= silent && (n.status == "Running" || n.status == "Frozen")
 			otherStopped := other.status == "Stopped"
 			otherHangs := other.unanswered > 1 && at.since(other.silent) >= silent && other.ReportAge >= silent && (other.status == "Running" || other.status == "Frozen")
-			serves := func(n node) bool { return n.status == "Running" && n.unanswered == 0 && at.since(n.served) <= fresh }
+			serves := func(n node) bool {
+				return n.status == "Running" && n.unanswered == 0 && at.since(n.served) <= fresh && n.ReportAge < silent
+			}
 			taking := func(n node) bool { return n.AssignedState == preparePromotion || n.AssignedState == stopReplication }
 			var safe bool
 			switch s.kind {
 			case ask:
-				safe = (otherStopped || otherHangs) && other.settled(primary) && n.settled(secondary) && serves(n)
+				safe = (otherStopped || otherHangs) && other.settled(primary) && n.settled(secondary) && serves(n) && n.ReplicationQuorum && n.CandidatePriority > 0
 			case fence:
 				safe = hangs && (n.AssignedState == draining || n.AssignedState == demoteTimeout) && taking(other) && serves(other)
 			case report:

@@ -52,11 +52,21 @@ func (m *monitor) look(ctx context.Context) (nodes []pgautoctl.Node, err error) 
 	return nodes, err
 }
 
+// errRefused is the error of a promotion that the monitor would not refuse, and that could lose writes.
+var errRefused = errors.New("it is not in the quorum, or is never to be promoted (candidate priority 0), or there are other nodes now")
+
 // promote asks for the promotion of a node. The monitor refuses it, with an error of PostgreSQL's, unless the node is a
-// secondary and the other one the primary, both settled: then every acknowledged write is on it.
+// secondary and the other one the primary, both settled: then every acknowledged write is on it, if the node is in the quorum.
 func (m *monitor) promote(ctx context.Context, node string) error {
 	return m.ask(ctx, func(ctx context.Context) error {
-		_, err := m.conn.Exec(ctx, "SELECT pgautofailover.perform_promotion($1, $2)", m.formation, node)
+		var promoted bool
+		err := m.conn.QueryRow(ctx, `
+			SELECT pgautofailover.perform_promotion($1, $2) FROM pgautofailover.node
+			WHERE formationid = $1 AND nodename = $2 AND replicationquorum AND candidatepriority > 0
+			  AND (SELECT count(*) FROM pgautofailover.node WHERE formationid = $1) = 2`, m.formation, node).Scan(&promoted)
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && !promoted {
+			err = errRefused
+		}
 		return err
 	})
 }

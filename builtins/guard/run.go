@@ -121,12 +121,15 @@ func (g *guard) run(ctx context.Context, every time.Duration) error {
 	defer watchers.Wait()
 	defer stop()
 	defer g.monitor.close()
-	var quiet moment // since when nothing has seemed wrong
-	for quiet = now(); ; {
+	quiet := now() // since when nothing has seemed wrong
+	var last view
+	for {
 		v := g.look(ctx)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		v.follows(last, every+stale)
+		last = v
 		s := decide(v, g.silence)
 		g.metrics.looked(v, s)
 		pause := every

@@ -11,9 +11,10 @@ import (
 
 // view is one look at everything.
 type view struct {
-	taken moment // before the first question
-	nodes []node
-	why   string // nothing can be decided: why; empty where it can
+	taken  moment // before the first question
+	seeing moment // since when looks have found everything, with no gap between them
+	nodes  []node
+	why    string // nothing can be decided: why; empty where it can
 }
 
 // node is a data node in a view.
@@ -27,6 +28,14 @@ type node struct {
 // settled reports whether the node is in a state, and is to stay in it.
 func (n node) settled(state string) bool {
 	return n.ReportedState == state && n.AssignedState == state
+}
+
+// follows says since when the guard has seen everything: as long as the look before, unless that found less or was too long ago.
+func (v *view) follows(last view, gap time.Duration) {
+	v.seeing = v.taken
+	if last.why == "" && last.seeing != 0 && v.taken.since(last.taken) <= gap {
+		v.seeing = last.seeing
+	}
 }
 
 // look takes a view. The monitor and the daemons are asked at the same time.
