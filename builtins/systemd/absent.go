@@ -68,7 +68,7 @@ func checkAbsent(ctx context.Context, r host.Reader, p nameParams) (*builtin.Cha
 // list of failed units after its file is gone.
 func stopForGood(name string, timeout time.Duration) *builtin.Change {
 	return change(timeout, "stop "+name, func(ctx context.Context, c *control) error {
-		if err := c.tell(ctx, "stop", name); err != nil {
+		if err := c.attempt(ctx, "stop", name).tell(ctx); err != nil {
 			return err
 		}
 		return c.forget(ctx, name)

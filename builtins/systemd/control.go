@@ -66,30 +66,28 @@ func (c *control) undo(ctx context.Context, verb, name string, still func(unit) 
 	return fmt.Errorf("%s %s: that leaves it %s: %s", verb, name, u.file, why)
 }
 
-// tell has systemd stop or reload a unit.
-func (c *control) tell(ctx context.Context, verb, name string) error {
-	a := attempt{control: c, verb: verb, name: name, since: c.cursor(ctx)}
-	if err := c.systemctl(ctx, verb, name); err != nil {
+// tell has systemd stop or reload the unit.
+func (a attempt) tell(ctx context.Context) error {
+	if err := a.systemctl(ctx, a.verb, a.name); err != nil {
 		return a.failed(ctx, err)
 	}
 	return nil
 }
 
-// start starts or restarts a unit and sees that it is up. stays says that it must not end by itself.
-func (c *control) start(ctx context.Context, verb, name string, stays bool) error {
-	a := attempt{control: c, verb: verb, name: name, since: c.cursor(ctx)}
+// start starts or restarts the unit and sees that it is up. stays says that it must not end by itself.
+func (a attempt) start(ctx context.Context, stays bool) error {
 	// systemd refuses to start what was started too often of late, by itself or by us (StartLimitBurst=). That
 	// limit is against endless loops, and this is none.
-	if err := c.forget(ctx, name); err != nil {
+	if err := a.forget(ctx, a.name); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(c.Timeout)
-	if err := c.systemctl(ctx, verb, name); err != nil {
+	deadline := time.Now().Add(a.Timeout)
+	if err := a.systemctl(ctx, a.verb, a.name); err != nil {
 		return a.failed(ctx, err)
 	}
-	settled := time.Now().Add(c.Settle)
+	settled := time.Now().Add(a.Settle)
 	for pause := 25 * time.Millisecond; ; pause *= 2 {
-		u, err := show(ctx, c.h, name, c.Timeout)
+		u, err := show(ctx, a.h, a.name, a.Timeout)
 		if err != nil {
 			return err
 		}
@@ -100,11 +98,11 @@ func (c *control) start(ctx context.Context, verb, name string, stays bool) erro
 		case u.stopped() && u.result == "success" && !stays:
 			return nil
 		case u.stopped() && u.result == "success" && u.ended():
-			return endsError(name)
+			return endsError(a.name)
 		case u.stopped(), u.restarts > 0, strings.HasPrefix(u.sub, "auto-restart"):
 			return a.failed(ctx, nil)
 		case time.Now().After(deadline):
-			return a.failed(ctx, &late{c.Timeout})
+			return a.failed(ctx, &late{a.Timeout})
 		}
 		if u.running() {
 			pause = min(pause, max(left, time.Millisecond))

@@ -17,6 +17,11 @@ type attempt struct {
 	since      string // the journal's cursor before it; empty where that could not be had
 }
 
+// attempt begins one. What follows of the journal is about it.
+func (c *control) attempt(ctx context.Context, verb, name string) attempt {
+	return attempt{control: c, verb: verb, name: name, since: c.cursor(ctx)}
+}
+
 // explainLimit bounds finding out why an attempt failed.
 const explainLimit = 10 * time.Second
 

@@ -200,6 +200,10 @@ func (u unit) installable(ctx context.Context, r host.Reader) error {
 // taken up by the next.
 func (s *steps) apply(ctx context.Context, h host.Host) error {
 	c := &control{h, s.goal.runParams}
+	var run attempt
+	if s.run != "" {
+		run = c.attempt(ctx, s.run, s.unit.name) // before the reload, which may say what is wrong with the file
+	}
 	if s.reload && s.enable == "" { // enable and disable do it, too
 		if err := c.systemctl(ctx, "daemon-reload"); err != nil {
 			return err
@@ -218,9 +222,9 @@ func (s *steps) apply(ctx context.Context, h host.Host) error {
 	}
 	switch s.run {
 	case "start", "restart":
-		return c.start(ctx, s.run, s.unit.name, s.goal.running != nil)
+		return run.start(ctx, s.goal.running != nil)
 	case "stop":
-		return c.tell(ctx, "stop", s.unit.name)
+		return run.tell(ctx)
 	}
 	return nil
 }

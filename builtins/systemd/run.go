@@ -90,12 +90,13 @@ func checkRestarted(ctx context.Context, r host.Reader, p restartedParams) (*bui
 	}
 	return &builtin.Change{Summary: lines, Apply: func(ctx context.Context, h host.Host) error {
 		c := &control{h, p.runParams}
+		a := c.attempt(ctx, "restart", u.name)
 		if u.needReload {
 			if err := c.systemctl(ctx, "daemon-reload"); err != nil {
 				return err
 			}
 		}
-		return c.start(ctx, "restart", u.name, !u.ended())
+		return a.start(ctx, !u.ended())
 	}}, nil
 }
 
@@ -112,7 +113,7 @@ func checkReloaded(ctx context.Context, r host.Reader, p nameParams) (*builtin.C
 			return nil, fmt.Errorf("%s cannot be reloaded, for it has no ExecReload=: restart it with systemd.restarted", u.name)
 		}
 	}
-	return &builtin.Change{Summary: []string{"reload " + u.name}, Apply: func(ctx context.Context, h host.Host) error {
-		return (&control{h, runParams{Timeout: p.Timeout}}).tell(ctx, "reload", u.name)
-	}}, nil
+	return change(p.Timeout, "reload "+u.name, func(ctx context.Context, c *control) error {
+		return c.attempt(ctx, "reload", u.name).tell(ctx)
+	}), nil
 }
