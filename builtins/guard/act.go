@@ -32,6 +32,9 @@ const (
 	// stale is the age of a look from which no step is done any more on account of it.
 	stale = time.Second
 
+	// fenceTimeout bounds the stop of an instance.
+	fenceTimeout = 5 * time.Second
+
 	// actTimeout bounds a step.
 	actTimeout = 30 * time.Second
 )
@@ -110,5 +113,8 @@ func (g *guard) fence(ctx context.Context, v view, n node) error {
 	if now().since(v.taken) > stale {
 		return errStale
 	}
+	// Not for long, where the daemon is busy with the instance: it may be coming back.
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
 	return n.machine.stop(ctx)
 }

@@ -37,8 +37,13 @@ const (
 	stopReplication  = "stop_replication"
 )
 
-// fresh is how old a sign of life may be to count as one now.
-const fresh = signEvery + signTimeout
+const (
+	// fresh is how old a sign of life may be to count as one now.
+	fresh = signEvery + signTimeout
+
+	// late is how old a keeper's last report may be for it to be at work: on a busy machine they come every two or three seconds.
+	late = 5 * time.Second
+)
 
 // decide says what is to be done in the situation that a view shows. It knows nothing else: so a guard goes on where another
 // one was cut off. silence is how long a primary that runs may give no sign of life.
@@ -55,7 +60,7 @@ func decide(v view, silence time.Duration) step {
 		gone := v.gone(old, silence)
 		switch {
 		case gone == "": // and if it is being demoted, that is a switchover, which needs nobody
-		case !v.serves(standby, silence):
+		case !v.serves(standby):
 			return v.returning(step{kind: watch, why: fmt.Sprintf("%s %s, and %s, which would take over, does not answer either", old.Name, gone, standby.Name), alarm: true})
 		case old.AssignedState == primary:
 			if !old.settled(primary) || !standby.settled(secondary) || !standby.ReplicationQuorum || standby.CandidatePriority == 0 {
@@ -123,8 +128,8 @@ func (v view) gone(n node, silence time.Duration) string {
 
 // serves reports whether a node's machine runs, its server has answered just now, and its keeper reports: without that nobody
 // would promote it.
-func (v view) serves(n node, silence time.Duration) bool {
-	return n.status == "Running" && n.unanswered == 0 && n.served != 0 && v.taken.since(n.served) <= fresh && n.ReportAge < silence && n.PGRunning
+func (v view) serves(n node) bool {
+	return n.status == "Running" && n.unanswered == 0 && n.served != 0 && v.taken.since(n.served) <= fresh && n.ReportAge < late && n.PGRunning
 }
 
 // returning is the step that lets a node in again which was fenced, if there is one; else the one given.

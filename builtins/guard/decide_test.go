@@ -37,7 +37,7 @@ func a(name, reported, assigned string, words ...string) node {
 		case "not answering":
 			n.unanswered = 1
 		case "silent keeper":
-			n.ReportAge = silent
+			n.ReportAge = late
 		case "no quorum":
 			n.ReplicationQuorum = false
 		case "never promoted":
@@ -170,7 +170,7 @@ func TestDecideIsSafe(t *testing.T) {
 			otherStopped := other.status == "Stopped"
 			otherHangs := other.unanswered > 1 && at.since(other.silent) >= silent && other.ReportAge >= silent && (other.status == "Running" || other.status == "Frozen")
 			serves := func(n node) bool {
-				return n.status == "Running" && n.unanswered == 0 && at.since(n.served) <= fresh && n.ReportAge < silent
+				return n.status == "Running" && n.unanswered == 0 && at.since(n.served) <= fresh && n.ReportAge < late
 			}
 			taking := func(n node) bool { return n.AssignedState == preparePromotion || n.AssignedState == stopReplication }
 			var safe bool

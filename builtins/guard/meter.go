@@ -25,7 +25,7 @@ func newMeter() *meter {
 	m.set.NewGauge("pgrun_guard_guarding", of(&m.gauge.guarding))
 	m.set.NewGauge("pgrun_guard_alarm", of(&m.gauge.alarm))
 	m.set.NewGauge("pgrun_guard_last_look_seconds", func() float64 { return float64(m.last.Load()) / float64(time.Second) })
-	for _, k := range []kind{ask, fence, report, promote, letIn} {
+	for _, k := range []kind{ask, fence, report, promote, letIn, unmark} {
 		for _, outcome := range []string{"done", "failed"} {
 			m.steps(k, outcome)
 		}

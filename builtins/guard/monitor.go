@@ -151,7 +151,7 @@ func (m *monitor) listen(ctx context.Context, wake func()) error {
 	if err != nil {
 		return err
 	}
-	defer hangUp(conn)
+	defer postgres.HangUp(conn)
 	if _, err := conn.Exec(ctx, "LISTEN state"); err != nil {
 		return err
 	}
@@ -168,6 +168,6 @@ func (m *monitor) close() {
 	if m.conn == nil {
 		return
 	}
-	hangUp(m.conn)
+	postgres.HangUp(m.conn)
 	m.conn, m.locked = nil, false
 }

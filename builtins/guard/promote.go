@@ -33,7 +33,7 @@ func (m *machine) prepare(ctx context.Context) {
 	o.expiry = time.AfterFunc(unused, func() {
 		<-o.done
 		if o.conn != nil {
-			hangUp(o.conn)
+			postgres.HangUp(o.conn)
 		}
 	})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), promoteTimeout)
@@ -60,17 +60,10 @@ func (m *machine) promote(ctx context.Context) error {
 	if o.err != nil {
 		return o.err
 	}
-	defer hangUp(o.conn)
+	defer postgres.HangUp(o.conn)
 	_, err := o.conn.Exec(ctx, "SELECT NOT pg_is_in_recovery() OR pg_promote(true, $1)", int(promoteTimeout.Seconds()))
 	if err == nil {
 		m.watcher.promoted()
 	}
 	return postgres.Explain(err)
-}
-
-// hangUp ends a session, with a short time for its last message.
-func hangUp(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // whatever it says, the session is over
 }

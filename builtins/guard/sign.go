@@ -84,8 +84,14 @@ func (w *watcher) run(ctx context.Context) {
 		answered := w.ask(ctx, reader, began)
 		if !answered {
 			hangUp()
-			w.wake()
-			_ = host.Pause(ctx, signRetry)
+			pause := signRetry
+			switch n := w.sign().unanswered; {
+			case n <= 2: // what matters happens now; the guard then looks by itself
+				w.wake()
+			case n > 20:
+				pause = signEvery
+			}
+			_ = host.Pause(ctx, pause)
 			continue
 		}
 		select {

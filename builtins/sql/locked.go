@@ -50,11 +50,7 @@ func (p lockedParams) lock(ctx context.Context) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	hangUp := func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = conn.Close(ctx) // if only by its end, the server hears of it
-	}
+	hangUp := func() { postgres.HangUp(conn) }
 	var got bool
 	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", p.Name).Scan(&got); err != nil {
 		hangUp()

@@ -22,7 +22,7 @@ type session struct {
 }
 
 func (s session) Close() error {
-	hangUp(s.Conn)
+	HangUp(s.Conn)
 	return nil
 }
 

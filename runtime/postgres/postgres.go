@@ -113,7 +113,7 @@ func Read(ctx context.Context, r host.Reader, t Target, look func(tx pgx.Tx) err
 	// What a look may leave of itself in the session, besides the transaction.
 	_, notOver := s.Exec(ctx, "ROLLBACK; SELECT pg_advisory_unlock_all()", pgx.QueryExecModeSimpleProtocol)
 	if notOver != nil || !t.keep(r, s) {
-		hangUp(s.Conn)
+		HangUp(s.Conn)
 	}
 	return err
 }
@@ -125,7 +125,7 @@ func (t Target) begin(ctx context.Context, r host.Reader) (session, pgx.Tx, erro
 		if tx, err := s.BeginTx(ctx, readOnly); err == nil {
 			return s, tx, nil
 		}
-		hangUp(s.Conn)
+		HangUp(s.Conn)
 	}
 	conn, err := connect(ctx, r, t)
 	if err != nil {
@@ -133,7 +133,7 @@ func (t Target) begin(ctx context.Context, r host.Reader) (session, pgx.Tx, erro
 	}
 	tx, err := conn.BeginTx(ctx, readOnly)
 	if err != nil {
-		hangUp(conn)
+		HangUp(conn)
 		return session{}, nil, ended(ctx, err)
 	}
 	return session{conn, time.Now()}, tx, nil
@@ -151,7 +151,7 @@ func Write(ctx context.Context, h host.Host, t Target, work func(conn *pgx.Conn)
 	if err != nil {
 		return err
 	}
-	defer hangUp(conn)
+	defer HangUp(conn)
 	return ended(ctx, work(conn))
 }
 
@@ -165,7 +165,7 @@ func Connect(ctx context.Context, r host.Reader, t Target) (*pgx.Conn, error) {
 	// Not an option at the start: a URI may ask for a server that takes writes, and libpq's way of
 	// finding one is to ask whether the session does.
 	if _, err := conn.Exec(ctx, "SET default_transaction_read_only = on"); err != nil {
-		hangUp(conn)
+		HangUp(conn)
 		return nil, ended(ctx, err)
 	}
 	return conn, nil
@@ -303,8 +303,8 @@ func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 // errLimit is the cause of a context that ended by DefaultTimeout.
 var errLimit = errors.New("limit")
 
-// hangUp closes a connection, with a short time for its last message: ctx may have ended already.
-func hangUp(conn *pgx.Conn) {
+// HangUp closes a connection, with a short time for its last message: the caller's context may have ended already.
+func HangUp(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx) // whatever it says, the connection is gone

@@ -50,7 +50,7 @@ func TestReadCannotWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer hangUp(conn)
+	defer HangUp(conn)
 	if _, err := conn.Exec(ctx, "CREATE TABLE written_by_a_look (n int)"); Code(err) != readOnlyTransaction {
 		t.Errorf("a read-only session wrote: %v", err)
 	}
