@@ -177,6 +177,16 @@ apt-get -y install tree 2>&1 | grep -q 'dpkg was interrupted'`)
 	m.summary("finish an interrupted installation: hello", "remove tree 2.*")
 	m.Run(`apt.install(h, "hello")`)
 	m.summary()
+
+	// It was killed while it unpacked a package: dpkg refuses to configure that, for ever, or passes over it.
+	for _, status := range []string{"install reinstreq unpacked", "install reinstreq half-installed", "hold reinstreq unpacked"} {
+		m.sh(fmt.Sprintf("dpkg-query -s hello | sed 's/^Status: .*/Status: %s/' > /var/lib/dpkg/updates/0000", status))
+		m.Run(`apt.install(h, "tree")`)
+		m.summary("finish an interrupted installation: hello", "install tree 2.*")
+		m.sh("dpkg-query -s hello | grep -q '^Status: [a-z]* ok installed$'")
+		m.Idempotent(`apt.remove(h, "tree")`)
+	}
+	m.Idempotent(`apt.unhold(h, "hello")`)
 }
 
 // lockScript holds a lock of fcntl's, as APT and dpkg do, and says so.

@@ -42,15 +42,30 @@ func (g *get) transact(ctx context.Context, what string, args ...string) (host.O
 	return g.run(ctx, what, append(argv, args...)...)
 }
 
-// repair finishes what an interrupted dpkg left half-done. Where packages lack others that they depend on,
-// dpkg alone cannot, and apt-get fetches what is missing.
+// repair finishes what an interrupted dpkg left half-done. dpkg alone does not, where it was killed while it unpacked a package, which
+// has to be unpacked once more; nor does apt-get by itself, each time. It cannot where packages lack others that they depend on:
+// apt-get fetches what is missing.
 func (g *get) repair(ctx context.Context) error {
-	_, err := g.run(ctx, "finish the interrupted installation",
-		"dpkg", "--force-confdef", "--force-confold", "--configure", "-a")
-	if failed := (*host.Failed)(nil); !errors.As(err, &failed) {
+	const what = "finish the interrupted installation"
+	_, configuring := g.run(ctx, what, "dpkg", "--force-confdef", "--force-confold", "--configure", "-a")
+	if failed := (*host.Failed)(nil); configuring != nil && !errors.As(configuring, &failed) {
+		return configuring
+	}
+	db, err := query(ctx, g.h)
+	if err != nil {
 		return err
 	}
-	_, err = g.transact(ctx, "finish the interrupted installation", "--fix-broken", "install")
+	again, held := db.unpackedInPart()
+	args := []string{"--fix-broken", "install"}
+	if len(again) > 0 {
+		args = append(append(args, "--reinstall"), again...)
+	} else if configuring == nil {
+		return nil
+	}
+	if _, err := g.transact(ctx, what, args...); err != nil || len(held) == 0 {
+		return err
+	}
+	_, err = g.run(ctx, what, append([]string{"apt-mark", "hold"}, held...)...) // what was named is held no more
 	return err
 }
 

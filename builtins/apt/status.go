@@ -118,6 +118,25 @@ func (db database) broken() []string {
 	return slices.Compact(names)
 }
 
+// unpackedInPart lists the packages that dpkg was killed while unpacking, as apt-get takes their names, and those of them that are held.
+// One that was to be removed is not among them.
+func (db database) unpackedInPart() (all, held []string) {
+	for e := range db.all() {
+		if !e.reinstall || e.want != "install" && !e.held() {
+			continue
+		}
+		name := e.name
+		if e.arch != db.native && e.arch != "all" {
+			name += ":" + e.arch
+		}
+		all = append(all, name)
+		if e.held() {
+			held = append(held, name)
+		}
+	}
+	return all, held
+}
+
 // installed reports whether the package's files are on the machine, be it half-way.
 func (e entry) installed() bool {
 	return e.state != "" && e.state != "not-installed" && e.state != "config-files"
