@@ -82,7 +82,6 @@ func newCluster(p writesParams) (cluster, error) {
 		config.RequireAuth, config.ChannelBinding = "", "prefer"
 		config.RuntimeParams = map[string]string{"application_name": applicationName}
 		config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{address}, nil }
-		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 		config.DefaultQueryExecMode = pgx.QueryExecModeExec
 		all = append(all, &server{name: name, address: address, config: config, attempting: make(chan struct{}, 1)})
 	}
@@ -130,7 +129,7 @@ func (c cluster) only(ctx context.Context) (*connection, error) {
 		answers := make([]*connection, len(c))
 		var asking sync.WaitGroup
 		for i, s := range c {
-			asking.Go(func() { answers[i], _ = s.connect(ctx) }) // problems tells why not
+			asking.Go(func() { answers[i], _ = s.connect(ctx, writable) }) // problems tells why not
 		}
 		asking.Wait()
 		writing := slices.DeleteFunc(answers, func(conn *connection) bool { return conn == nil })
@@ -180,7 +179,7 @@ func (s *server) persist(ctx context.Context) *connection {
 		return nil
 	}
 	for {
-		conn, err := s.connect(ctx)
+		conn, err := s.connect(ctx, writable)
 		if err == nil {
 			return conn
 		}
@@ -190,10 +189,14 @@ func (s *server) persist(ctx context.Context) *connection {
 	}
 }
 
-// connect tries once.
-func (s *server) connect(ctx context.Context) (*connection, error) {
+// writable refuses a server that takes no writes.
+var writable = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+
+// connect tries once, for a server that is as validate says, if that is given.
+func (s *server) connect(ctx context.Context, validate pgconn.ValidateConnectFunc) (*connection, error) {
 	conn := &connection{server: s.name}
 	config := s.config.Copy()
+	config.ValidateConnect = validate
 	dialer := net.Dialer{Timeout: dialTimeout, Control: setUserTimeout}
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		// pgx dials again to cancel a statement that took too long. A commit that waits for its standby
@@ -213,7 +216,7 @@ func (s *server) connect(ctx context.Context) (*connection, error) {
 	var err error
 	conn.Conn, err = pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && validate != nil {
 			s.mu.Lock()
 			s.last = err
 			if answer := (*pgconn.PgError)(nil); errors.As(err, &answer) {

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -15,30 +16,47 @@ type write struct{ writer, number int }
 // ack is an acknowledged write.
 type ack struct {
 	write
-	server string
-	at     time.Time // when the client had the acknowledgement
+	server   string
+	timeline string    // of the server's WAL: each promotion begins a new one, of a higher number
+	begun    time.Time // when the client sent it
+	at       time.Time // when the client had the acknowledgement
 }
 
-// ledger is what the writers were told. It is safe for concurrent use.
+// ledger is what the clients were told. It is safe for concurrent use.
 type ledger struct {
-	mu      sync.Mutex
-	acks    []ack // in the order of at
-	unknown int
-	longest time.Duration // without an acknowledgement, between two of them
-	end     time.Time     // when the last writer stopped; zero while they write
+	mu       sync.Mutex
+	acks     []ack       // in the order of at
+	highest  map[int]int // number of each writer's last acknowledged write
+	unknown  int
+	longest  time.Duration // without an acknowledgement, between two of them
+	longFrom time.Time     // when that began
+	end      time.Time     // when the last writer stopped; zero while they write
+	readings map[string]*reading
 }
 
-func newLedger() *ledger { return &ledger{} }
+// reading is what the readers of one server saw.
+type reading struct {
+	answers             int
+	stale               int // answers as a primary which lacked what had been acknowledged before the question
+	staleFrom, staleTil time.Time
+}
+
+func newLedger() *ledger {
+	return &ledger{highest: map[int]int{}, readings: map[string]*reading{}}
+}
 
 // acknowledge enters a write that the server has just acknowledged.
-func (l *ledger) acknowledge(w write, server string) {
+func (l *ledger) acknowledge(a ack) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
+	a.at = time.Now()
 	if len(l.acks) > 0 {
-		l.longest = max(l.longest, now.Sub(l.acks[len(l.acks)-1].at))
+		if last := l.acks[len(l.acks)-1].at; a.at.Sub(last) > l.longest {
+			l.longest, l.longFrom = a.at.Sub(last), last
+		}
 	}
-	l.acks = append(l.acks, ack{w, server, now})
+	l.acks = append(l.acks, a)
+	l.highest[a.writer] = max(l.highest[a.writer], a.number)
 }
 
 // doubt enters a write of which nobody knows whether it took effect.
@@ -67,18 +85,22 @@ func (l *ledger) indeterminate() int {
 	return l.unknown
 }
 
-// gap is the longest time without an acknowledged write, the one that goes on included.
-func (l *ledger) gap() time.Duration {
+// gap is the longest time without an acknowledged write, the one that goes on included, and when it began.
+func (l *ledger) gap() (longest time.Duration, from time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.acks) == 0 {
-		return 0
+		return 0, time.Time{}
 	}
 	end := l.end
 	if end.IsZero() {
 		end = time.Now()
 	}
-	return max(l.longest, end.Sub(l.acks[len(l.acks)-1].at))
+	last := l.acks[len(l.acks)-1].at
+	if end.Sub(last) > l.longest {
+		return end.Sub(last), last
+	}
+	return l.longest, l.longFrom
 }
 
 // first returns the first write after a time that a server acknowledged, any but the one named besides.
@@ -106,6 +128,68 @@ func (l *ledger) missing(found map[write]bool) []ack {
 	return lost
 }
 
+// overlapping returns the acknowledged writes of servers that had been replaced: another one acknowledged a write which was sent
+// before the acknowledgement of these had come, and which is on a later timeline, or on the same. There must be none: both took writes
+// at once.
+func (l *ledger) overlapping() []ack {
+	type place struct{ server, timeline string }
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	began := map[place]time.Time{}
+	for _, a := range l.acks {
+		p := place{a.server, a.timeline}
+		if first, ok := began[p]; !ok || a.begun.Before(first) {
+			began[p] = a.begun
+		}
+	}
+	var found []ack
+	for _, a := range l.acks {
+		for p, first := range began {
+			if p.server != a.server && p.timeline >= a.timeline && first.Before(a.at) {
+				found = append(found, a)
+				break
+			}
+		}
+	}
+	return found
+}
+
+// acknowledgedSoFar is the number of each writer's last acknowledged write.
+func (l *ledger) acknowledgedSoFar() map[int]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.highest)
+}
+
+// read enters what a server answered to a question which was asked when everything in acknowledged had been: the number of each
+// writer's last write. Of a standby it may be less.
+func (l *ledger) read(server string, standby bool, numbers, acknowledged map[int]int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.reading(server)
+	r.answers++
+	if standby {
+		return
+	}
+	for writer, number := range acknowledged {
+		if numbers[writer] < number {
+			r.stale++
+			r.staleTil = time.Now()
+			if r.stale == 1 {
+				r.staleFrom = r.staleTil
+			}
+			return
+		}
+	}
+}
+
+func (l *ledger) reading(server string) *reading {
+	if l.readings[server] == nil {
+		l.readings[server] = &reading{}
+	}
+	return l.readings[server]
+}
+
 // handle is the ledger as the script's function sees it while the clients write.
 type handle struct{ *ledger }
 
@@ -130,7 +214,8 @@ func (h handle) Attr(name string) (starlark.Value, error) {
 	case "indeterminate":
 		return starlark.MakeInt(h.indeterminate()), nil
 	case "gap":
-		return starlarktime.Duration(h.gap()), nil
+		gap, _ := h.gap()
+		return starlarktime.Duration(gap), nil
 	case "first_write":
 		return starlark.NewBuiltin(name, h.firstWrite), nil
 	}

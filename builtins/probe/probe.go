@@ -32,8 +32,11 @@ func Module() builtin.Module {
 				Doc: "Calls a function while clients write to PostgreSQL, then looks whether every write that was acknowledged is still there, on the one server that takes writes by then. " +
 					"The function has one parameter: a struct of acknowledged, indeterminate (counts) and gap (the longest time without an acknowledged write) so far, and first_write(besides = server, after = time), " +
 					"the time of the first write that another server than that one, or any server after that time, acknowledged; None while there is none. " +
-					"Returns a struct of value (what the function returned), acknowledged, indeterminate, gap, lost: a list of the writes that are gone, with writer, number, server and at, " +
-					"and unverified: why they could not be looked for, empty where they could. " +
+					"Returns a struct of value (what the function returned), acknowledged, indeterminate, gap, gap_began (its beginning; None before the first acknowledgement), " +
+					"lost: a list of the writes that are gone, with writer, number, server and at, unverified: why they could not be looked for, empty where they could, " +
+					"overlapping: a list of the acknowledged writes of a server in whose place another one had acknowledged later ones by then, as lost, " +
+					"and servers: a list of structs with name, acknowledged, first and last (times of its acknowledgements), reads (answers to readers), " +
+					"stale_reads (those in which it called itself the primary, and lacked what had been acknowledged), first_stale and last_stale (times). " +
 					"The table pgrun_probe is made in the database, by a role that may do so, and dropped at the end.",
 				Defaults: writesParams{
 					Port: postgres.DefaultPort, Writers: 4, Every: 20 * time.Millisecond, WriteTimeout: time.Second, Timeout: 30 * time.Second,

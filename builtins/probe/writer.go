@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -44,10 +45,12 @@ func (r *run) insert(conn *connection, w write) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.writing), r.WriteTimeout)
 	defer cancel()
 	conn.warned = false
-	_, err := conn.Exec(ctx, "INSERT INTO "+table+" (writer, number) VALUES ($1, $2)", w.writer, w.number)
+	a := ack{write: w, server: conn.server, begun: time.Now()}
+	err := conn.QueryRow(ctx, "INSERT INTO "+table+" (writer, number) VALUES ($1, $2) RETURNING left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)",
+		w.writer, w.number).Scan(&a.timeline)
 	switch {
 	case err == nil && !conn.warned:
-		r.record.acknowledge(w, conn.server)
+		r.record.acknowledge(a)
 		return true
 	case err == nil || !refused(err):
 		r.record.doubt()

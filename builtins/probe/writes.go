@@ -7,9 +7,7 @@ import (
 	"sync"
 	"time"
 
-	starlarktime "go.starlark.net/lib/time"
 	"go.starlark.net/starlark"
-	"go.starlark.net/starlarkstruct"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/outcome"
@@ -24,6 +22,7 @@ type writesParams struct {
 	Password     builtin.Text      `star:"password,required" doc:"Its password."`
 	CA           builtin.Text      `star:"ca,required" doc:"The certificate, in PEM form, of the authority that the servers' certificates are verified with."`
 	Writers      int               `star:"writers" doc:"How many clients write at once, 100 at most."`
+	Readers      int               `star:"readers" doc:"How many clients read from each server at once, whatever that is just then, 100 at most: they look for a server that calls itself the primary, and lacks what was acknowledged."`
 	Every        time.Duration     `star:"every" doc:"Pause of each client between two writes."`
 	WriteTimeout time.Duration     `star:"write_timeout" doc:"After how long a write that is not acknowledged counts as indeterminate. The client connects anew then."`
 	Timeout      time.Duration     `star:"timeout" doc:"How long to look for a server that takes writes: before the function is called, and again afterwards to verify."`
@@ -41,6 +40,8 @@ func (p writesParams) validate() error {
 		return errors.New("user: it is empty")
 	case p.Writers < 1 || p.Writers > 100:
 		return fmt.Errorf("writers: %d is not in 1 to 100", p.Writers)
+	case p.Readers < 0 || p.Readers > 100:
+		return fmt.Errorf("readers: %d is not in 0 to 100", p.Readers)
 	case p.Every < time.Millisecond:
 		return fmt.Errorf("every: %s is less than 1ms", p.Every)
 	case p.WriteTimeout <= 0:
@@ -93,7 +94,7 @@ type run struct {
 
 	writing context.Context // until stop
 	stop    context.CancelFunc
-	writers sync.WaitGroup
+	clients sync.WaitGroup
 }
 
 // dropTimeout bounds the removal of the table after the task was cancelled.
@@ -149,7 +150,7 @@ func (r *run) begin(ctx context.Context) error {
 	r.writing, r.stop = context.WithCancel(ctx)
 	wrote := make(chan struct{}, r.Writers)
 	for i := range r.Writers {
-		r.writers.Go(func() { r.write(i+1, wrote) })
+		r.clients.Go(func() { r.write(i+1, wrote) })
 	}
 	for range r.Writers {
 		select {
@@ -159,35 +160,17 @@ func (r *run) begin(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("no acknowledged write after %s", r.Timeout), r.servers.problems())
 		}
 	}
+	for _, s := range r.servers {
+		for range r.Readers {
+			r.clients.Go(func() { r.read(s) })
+		}
+	}
 	return nil
 }
 
-// end stops the writers, each after the write that it is at.
+// end stops the clients, each writer after the write that it is at.
 func (r *run) end() {
 	r.stop()
-	r.writers.Wait()
+	r.clients.Wait()
 	r.record.close()
-}
-
-// result is what a script gets.
-func (r *run) result(value starlark.Value, lost []ack, unverified error) starlark.Value {
-	why := ""
-	if unverified != nil {
-		why = unverified.Error()
-	}
-	gone := make([]starlark.Value, len(lost))
-	for i, a := range lost {
-		gone[i] = starlarkstruct.FromStringDict(starlark.String("write"), starlark.StringDict{
-			"writer": starlark.MakeInt(a.writer), "number": starlark.MakeInt(a.number),
-			"server": starlark.String(a.server), "at": starlarktime.Time(a.at),
-		})
-	}
-	return starlarkstruct.FromStringDict(starlark.String("writes"), starlark.StringDict{
-		"value":         value,
-		"acknowledged":  starlark.MakeInt(r.record.acknowledged()),
-		"indeterminate": starlark.MakeInt(r.record.indeterminate()),
-		"gap":           starlarktime.Duration(r.record.gap()),
-		"lost":          starlark.NewList(gone),
-		"unverified":    starlark.String(why),
-	})
 }

@@ -71,12 +71,21 @@ func TestFailover(t *testing.T) {
 		f.a.freeze()
 		standby.Psql(t, "SELECT pg_promote()")
 	}}
-	r := f.Run(f.call(wrote+`
+	r := f.Run(f.call(strings.Replace(wrote, "50", "200", 1)+`
 step()
 first = wait_until(lambda: clients.first_write(besides = "a"), timeout = "20s", every = "10ms")
 before = clients.acknowledged
 wait_until(lambda: clients.acknowledged > before + 50, timeout = "20s", every = "10ms")
-return clients.first_write(after = first) > first`, `, write_timeout = "500ms"`))
+return clients.first_write(after = first) > first`, `, write_timeout = "500ms", readers = 1`))
+	if found := field(t, r, "overlapping").String(); found != "[]" {
+		t.Errorf("overlapping: %s", found)
+	}
+	if servers := field(t, r, "servers").String(); strings.Count(servers, "stale_reads = 0") != 2 || strings.Contains(servers, " reads = 0") || strings.Contains(servers, "first = None") {
+		t.Errorf("servers: %s", servers)
+	}
+	if began := field(t, r, "gap_began").Type(); began != "time.time" {
+		t.Errorf("gap_began is a %s", began)
+	}
 	if v := field(t, r, "value").String(); v != "True" {
 		t.Errorf("first_write(after = ...) is %s", v)
 	}
@@ -88,6 +97,31 @@ return clients.first_write(after = first) > first`, `, write_timeout = "500ms"`)
 	}
 	if gap := time.Duration(field(t, r, "gap").(starlarktime.Duration)); gap < 100*time.Millisecond {
 		t.Errorf("a gap of %s", gap)
+	}
+}
+
+// Two servers that both take writes are found out: by what they acknowledged, and by what they answer to readers.
+func TestSplitBrain(t *testing.T) {
+	f := newFormation(t)
+	standby := primary.Standby(t)
+	f.b.forward(standby)
+	f.steps = []func(){func() { standby.Psql(t, "SELECT pg_promote()") }}
+	cut := func() {
+		primary.Psql(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgrun probe' ORDER BY random() LIMIT 1")
+	}
+	for range 200 {
+		f.steps = append(f.steps, cut)
+	}
+	r := f.Run(f.call(wrote+`
+step()
+wait_until(lambda: step() or clients.first_write(besides = "a"), timeout = "20s", every = "100ms")
+before = clients.first_write(besides = "a")
+wait_until(lambda: clients.first_write(besides = "b", after = before), timeout = "20s", every = "10ms")`, `, readers = 1`))
+	if found := field(t, r, "overlapping").String(); !strings.Contains(found, `server = "a"`) {
+		t.Errorf("overlapping: %s", found)
+	}
+	if servers := field(t, r, "servers").String(); strings.Count(servers, "stale_reads = 0") == 2 {
+		t.Errorf("servers: %s", servers)
 	}
 }
 
@@ -249,6 +283,7 @@ func TestWrongArguments(t *testing.T) {
 		{`user = "clients"`, `user = ""`, "for parameter user: it is empty"},
 		{fmt.Sprintf("port = %d", f.a.port()), "port = 70000", "for parameter port: 70000 is not in 1 to 65535"},
 		{`user = `, `writers = 0, user = `, "for parameter writers: 0 is not in 1 to 100"},
+		{`user = `, `readers = -1, user = `, "for parameter readers: -1 is not in 0 to 100"},
 		{`user = `, `every = "0s", user = `, "for parameter every: 0s is less than 1ms"},
 		{`user = `, `write_timeout = "0s", user = `, "for parameter write_timeout:"},
 		{`user = `, `timeout = "0s", user = `, "for parameter timeout:"},
