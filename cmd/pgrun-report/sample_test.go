@@ -26,8 +26,8 @@ var sampleFaults = []sampleFault{
 	{"host killed", campaign.Failover, 2.0},
 	{"delete", campaign.Failover, 1.9},
 	{"kernel panic", campaign.Failover, 2.3},
-	{"PostgreSQL killed", campaign.LocalRestart, 1.1},
-	{"postmaster stopped", campaign.LocalRestart, 0.9},
+	{"PostgreSQL killed", campaign.Resumes, 1.1},
+	{"postmaster stopped", campaign.Resumes, 0.9},
 	{"keeper killed", campaign.NoEffect, 0},
 	{"monitor stopped", campaign.NoEffect, 0},
 	{"standby stopped", campaign.NoEffect, 0},
@@ -87,7 +87,7 @@ func sampleCycle(random *rand.Rand, n int, f sampleFault, g campaign.Group, bega
 		victim, other = other, victim
 	}
 	c := campaign.Cycle{
-		Version: 1, Number: n, Fault: f.name, Guard: g.Guard, Timers: g.Timers, Expected: f.expected, Outcome: f.expected, OK: true,
+		Version: 1, Number: n, Fault: f.name, Guard: g.Guard, Timers: g.Timers, Expected: []campaign.Outcome{f.expected}, Outcome: f.expected, OK: true,
 		Victim: victim, Primary: other, Began: began.Add(time.Duration(random.IntN(1e9))),
 		Acknowledged: 900 + random.IntN(800), Indeterminate: random.IntN(5), Lost: new(int), Reads: 3000 + random.IntN(2000),
 	}
@@ -121,7 +121,7 @@ func sampleCycle(random *rand.Rand, n int, f sampleFault, g campaign.Group, bega
 	case campaign.NoEffect:
 		c.Primary = victim
 		c.Times = campaign.Times{Writable: about(0.02), Undone: about(8), Rejoined: about(11)}
-	case campaign.LocalRestart:
+	case campaign.Resumes:
 		c.Primary = victim
 		c.Times = campaign.Times{Detected: about(0.3), Writable: about(f.writable)}
 		c.Times.Rejoined = known(*c.Times.Writable + *about(2))
@@ -145,7 +145,7 @@ func sampleCycle(random *rand.Rand, n int, f sampleFault, g campaign.Group, bega
 	case 101:
 		c.OK, c.Why, c.Lost = false, "3 acknowledged writes are not on pgaf-replica", new(3)
 	case 203:
-		c.OK, c.Outcome = false, campaign.LocalRestart
+		c.OK, c.Outcome = false, campaign.Resumes
 	case 260:
 		c.StaleReads, c.Overlapping = 17, 2
 	}

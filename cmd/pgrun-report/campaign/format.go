@@ -55,7 +55,7 @@ type Cycle struct {
 	Fault    string    `json:"fault"`
 	Guard    bool      `json:"guard"`
 	Timers   string    `json:"timers"`
-	Expected Outcome   `json:"expected"`
+	Expected []Outcome `json:"expected"` // one of these
 	Outcome  Outcome   `json:"outcome"`
 	OK       bool      `json:"ok"`
 	Why      string    `json:"why,omitempty"`     // why it is not OK
@@ -97,15 +97,15 @@ type Outcome string
 
 // The outcomes. A cycle may have ended not healthy, and none is expected to.
 const (
-	Failover     Outcome = "failover"
-	LocalRestart Outcome = "local restart"
-	Unavailable  Outcome = "unavailable until healed"
-	NoEffect     Outcome = "no effect"
-	Switchover   Outcome = "switchover"
-	NotHealthy   Outcome = "not healthy"
+	Failover    Outcome = "failover"
+	Resumes     Outcome = "resumes by itself" // the same primary takes writes again, with the fault still there
+	Unavailable Outcome = "unavailable until healed"
+	NoEffect    Outcome = "no effect"
+	Switchover  Outcome = "switchover"
+	NotHealthy  Outcome = "not healthy"
 )
 
-var expectable = []Outcome{Failover, LocalRestart, Unavailable, NoEffect, Switchover}
+var expectable = []Outcome{Failover, Resumes, Unavailable, NoEffect, Switchover}
 
 // Group is the one that the cycle belongs to.
 func (c *Cycle) Group() Group { return Group{c.Timers, c.Guard} }

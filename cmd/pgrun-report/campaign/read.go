@@ -161,8 +161,13 @@ func (c *Cycle) check() error {
 			return fmt.Errorf("%s: empty", f.name)
 		}
 	}
-	if !slices.Contains(expectable, c.Expected) {
-		return fmt.Errorf("expected: %q: one of %s", string(c.Expected), words(expectable))
+	if len(c.Expected) == 0 {
+		return errors.New("expected: empty")
+	}
+	for i, e := range c.Expected {
+		if !slices.Contains(expectable, e) {
+			return fmt.Errorf("expected[%d]: %q: one of %s", i, string(e), words(expectable))
+		}
 	}
 	if c.Outcome != NotHealthy && !slices.Contains(expectable, c.Outcome) {
 		return fmt.Errorf("outcome: %q: one of %s", string(c.Outcome), words(append(slices.Clone(expectable), NotHealthy)))

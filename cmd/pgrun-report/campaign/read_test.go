@@ -10,7 +10,7 @@ import (
 const (
 	goodCampaign = `{"version": 1, "seed": 42, "started": "2026-11-27T08:00:00Z", "faults": ["forced stop"], "cycles": 2,
 		"versions": {"pgrun": "1"}, "settings": {}, "machine": "2 processors", "targets": [{"fault": "forced stop", "guard": true, "timers": "fast", "p50": 1.5}]}`
-	goodCycle = `{"version": 1, "cycle": 1, "fault": "forced stop", "guard": true, "timers": "fast", "expected": "failover",
+	goodCycle = `{"version": 1, "cycle": 1, "fault": "forced stop", "guard": true, "timers": "fast", "expected": ["failover"],
 		"outcome": "failover", "ok": true, "why": "", "victim": "a", "primary": null, "began": "2026-11-27T08:00:01.250Z",
 		"events": [{"at": -0.5, "who": "client", "what": "writes"}], "times": {"detected": null, "writable": 1.5},
 		"acknowledged": 12, "indeterminate": 3, "lost": null, "overlapping": 0, "stale_reads": 0, "reads": 4, "gap": 1.5}`
@@ -59,8 +59,8 @@ func TestBadInputNamesFileAndField(t *testing.T) {
 		{"a field that lacks in a list", "cycle-0001.json", `"who": "client", `, "", []string{"cycle-0001.json: events[0].who: not there"}},
 		{"null", "cycle-0001.json", `"guard": true`, `"guard": null`, []string{"cycle-0001.json: guard: null"}},
 		{"a misspelled time", "cycle-0001.json", `"writable"`, `"writeable"`, []string{"cycle-0001.json: times.writeable: version 1 of the format has no such field"}},
-		{"an outcome", "cycle-0001.json", `"outcome": "failover"`, `"outcome": "fail over"`, []string{`outcome: "fail over": one of failover, local restart`, "not healthy"}},
-		{"an expectation", "cycle-0001.json", `"expected": "failover"`, `"expected": "not healthy"`, []string{`expected: "not healthy": one of`}},
+		{"an outcome", "cycle-0001.json", `"outcome": "failover"`, `"outcome": "fail over"`, []string{`outcome: "fail over": one of failover, resumes by itself`, "not healthy"}},
+		{"an expectation", "cycle-0001.json", `"expected": ["failover"]`, `"expected": ["not healthy"]`, []string{`expected[0]: "not healthy": one of`}},
 		{"a negative count", "cycle-0001.json", `"indeterminate": 3`, `"indeterminate": -3`, []string{"indeterminate: -3: cannot be negative"}},
 		{"a negative time", "cycle-0001.json", `"writable": 1.5`, `"writable": -1.5`, []string{"times.writable: -1.5: cannot be negative"}},
 		{"more lost than there were", "cycle-0001.json", `"lost": null`, `"lost": 13`, []string{"lost: 13, of 12 acknowledged"}},

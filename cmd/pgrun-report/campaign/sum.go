@@ -60,7 +60,7 @@ type Cell struct {
 	Fault         string    `json:"fault"`
 	N             int       `json:"n"`
 	AsExpected    int       `json:"as_expected"`
-	Expected      []Outcome `json:"expected"` // one, unless the campaign has changed its mind
+	Expected      []Outcome `json:"expected"` // any of these
 	RTO           *Spread   `json:"rto"`      // Times.Writable; null where no cycle has one, its N may be fewer than the cell's
 	Promoted      *Spread   `json:"promoted"`
 	Rejoined      *Spread   `json:"rejoined"`
@@ -193,8 +193,11 @@ func (c *Cell) add(cycle *Cycle) {
 	if cycle.NotOK() == "" {
 		c.AsExpected++
 	}
-	if !slices.Contains(c.Expected, cycle.Expected) {
-		c.Expected = append(c.Expected, cycle.Expected)
+	for _, e := range cycle.Expected {
+		if slices.Contains(c.Expected, e) {
+			continue
+		}
+		c.Expected = append(c.Expected, e)
 	}
 	c.Acknowledged += cycle.Acknowledged
 	c.Indeterminate += cycle.Indeterminate

@@ -36,7 +36,7 @@ func known(f float64) *float64 { return &f }
 func small() *Campaign {
 	cycle := func(n int, guard bool, writable float64) Cycle {
 		c := Cycle{
-			Number: n, Fault: "forced stop", Guard: guard, Timers: "fast", Expected: Failover, Outcome: Failover, OK: true,
+			Number: n, Fault: "forced stop", Guard: guard, Timers: "fast", Expected: []Outcome{Failover}, Outcome: Failover, OK: true,
 			Acknowledged: 100 * n, Indeterminate: n, Lost: new(int), Reads: 1000,
 		}
 		c.Times = Times{Promoted: known(writable / 2), Writable: known(writable), Rejoined: known(writable + 5)}
@@ -98,7 +98,7 @@ func TestVerdicts(t *testing.T) {
 			"5 cycles, 1,500 acknowledged writes, none lost",
 			"1 of 5 cycles did not end as expected. 1 acknowledged commit overlapped, in 1 cycle: for a time two servers took writes.", false},
 		{"stale", func(c *Campaign) { c.Cycles[0].StaleReads, c.Cycles[1].StaleReads = 4, 5 },
-			"5 cycles, 1,500 acknowledged writes, none lost", "2 of 5 cycles did not end as expected. 9 of 5,000 reads stale, in 2 cycles.", false},
+			"5 cycles, 1,500 acknowledged writes, none lost", "Every cycle ended as expected. 9 of 5,000 reads stale, in 2 cycles.", true},
 		{"cut off", func(c *Campaign) {
 			c.Planned = 100
 			c.Cycles[4].Number = 9
@@ -119,12 +119,12 @@ func TestNotOK(t *testing.T) {
 		cycle Cycle
 		want  string
 	}{
-		{Cycle{OK: true, Expected: Failover, Outcome: Failover}, ""},
-		{Cycle{Expected: Failover, Outcome: NotHealthy, Why: "no primary"}, "no primary"},
-		{Cycle{Expected: Failover, Outcome: NotHealthy}, "not healthy in place of failover"},
-		{Cycle{Expected: Failover, Outcome: Failover}, "the campaign calls it not ok, and says no reason"},
-		{Cycle{OK: true, Expected: NoEffect, Outcome: Failover}, "failover in place of no effect"},
-		{Cycle{OK: true, Lost: new(1), StaleReads: 2}, "1 acknowledged write lost; 2 stale reads"},
+		{Cycle{OK: true, Expected: []Outcome{Failover}, Outcome: Failover}, ""},
+		{Cycle{Expected: []Outcome{Failover}, Outcome: NotHealthy, Why: "no primary"}, "no primary"},
+		{Cycle{Expected: []Outcome{Failover}, Outcome: NotHealthy}, "not healthy in place of failover"},
+		{Cycle{Expected: []Outcome{Failover}, Outcome: Failover}, "the campaign calls it not ok, and says no reason"},
+		{Cycle{OK: true, Expected: []Outcome{NoEffect}, Outcome: Failover}, "failover in place of no effect"},
+		{Cycle{OK: true, Expected: []Outcome{Failover}, Outcome: Failover, Lost: new(1), StaleReads: 2}, "1 acknowledged write lost"},
 	} {
 		if got := c.cycle.NotOK(); got != c.want {
 			t.Errorf("%+v: %q", c.cycle, got)

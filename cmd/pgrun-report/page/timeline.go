@@ -104,7 +104,7 @@ func blockOf(g campaign.Group, cell *campaign.Cell) block {
 	}
 	for i, cycle := range cell.Cycles {
 		r := row{Number: cycle.Number, Bad: cycle.NotOK() != "", Says: says(cycle), Y: headHeight + i*rowHeight}
-		r.Bars = bars(&cycle.Times, s, cycle.Expected == campaign.NoEffect)
+		r.Bars = bars(&cycle.Times, s, slices.Contains(cycle.Expected, campaign.NoEffect))
 		r.Marks = marks(cycle, s)
 		b.Rows = append(b.Rows, r)
 	}
