@@ -2,10 +2,12 @@ package e2e_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const (
@@ -155,5 +157,43 @@ func TestSwitchover(t *testing.T) {
 func TestURI(t *testing.T) {
 	l := newLab(t)
 	l.exits(0, command("pg_uri.star"),
-		"DATABASE_URL=postgresql://app:********@", "/app?target_session_attrs=read-write&sslmode=verify-full&sslrootcert=/", "/ca/ca.crt")
+		"DATABASE_URL=postgresql://app:********@", "/app?target_session_attrs=read-write&sslmode=verify-full&sslrootcert=/", "/ca/ca.crt",
+		"DATABASE_URL_READ=postgresql://app:********@", "/app?target_session_attrs=prefer-standby&")
+}
+
+// The nightly check as cron runs it: a real cron, which sees no table but this test's.
+func TestFailoverUnderCron(t *testing.T) {
+	l := newLab(t)
+	dir := t.TempDir()
+	c := command("test_pg_failover.star")
+	table := "PATH=/usr/bin:/bin\n* * * * * root [ -e " + dir + "/began ] || { touch " + dir + "/began; " +
+		c.Path + " test_pg_failover.star > " + dir + "/out 2>&1; echo $? > " + dir + "/code; }\n"
+	must(t, os.WriteFile(filepath.Join(dir, "crontab"), []byte(table), 0o600))
+	must(t, os.Mkdir(filepath.Join(dir, "empty"), 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "pid"), nil, 0o600))
+	cron := exec.Command("unshare", "--mount", "sh", "-euc", `cd "$1"
+for at in /etc/cron.d /var/spool/cron/crontabs; do mount --bind empty "$at"; done
+touch /run/crond.pid
+mount --bind crontab /etc/crontab
+mount --bind pid /run/crond.pid
+exec cron -f`, "sh", dir)
+	l.start(cron)
+	code := filepath.Join(dir, "code")
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		if content, err := os.ReadFile(code); err == nil && strings.HasSuffix(string(content), "\n") {
+			break
+		}
+		if time.Now().After(deadline) {
+			out, _ := os.ReadFile(filepath.Join(dir, "out")) // for the message
+			t.Fatalf("cron has not run it to its end: %s", out)
+		}
+	}
+	content, err := os.ReadFile(code)
+	must(t, err)
+	out, err := os.ReadFile(filepath.Join(dir, "out"))
+	must(t, err)
+	result{0, string(out)}.check(t, 0, "PASS: ")
+	if string(content) != "0\n" {
+		t.Errorf("exit code %s, printed:\n%s", content, out)
+	}
 }
