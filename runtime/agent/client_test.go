@@ -134,6 +134,10 @@ func TestFrozenAgent(t *testing.T) {
 	}
 	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
 	defer func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }()
+	eventually(t, "it is stopped", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		return err == nil && bytes.Contains(stat, []byte(") T "))
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()
