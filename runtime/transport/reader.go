@@ -40,20 +40,23 @@ func (r *Reader) Connect(ctx context.Context) error {
 	return err
 }
 
-// Lost returns a channel that is closed when the link breaks that is open now; nil where none is.
+// Lost returns a channel that is closed when the link breaks that was opened last, or has broken already. It is nil where
+// none was, or is being, opened.
 func (r *Reader) Lost() <-chan struct{} {
 	r.link.mu.Lock()
 	c := r.link.current
 	r.link.mu.Unlock()
-	if c == nil || c.over() {
+	if c == nil {
 		return nil
 	}
 	select {
 	case <-c.ready:
-		return c.client.Done()
+		if c.client != nil {
+			return c.client.Done()
+		}
 	default:
-		return nil
 	}
+	return nil
 }
 
 // Close ends the agent and every command that it runs. The next call starts another.

@@ -203,6 +203,31 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
+// Who watches a link learns that it has broken, also where it broke just before.
+func TestLost(t *testing.T) {
+	p := &processes{}
+	s := newSession(t, p)
+	if s.Lost() != nil {
+		t.Error("a link is watched that was never opened")
+	}
+	if err := s.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lost := s.Lost()
+	select {
+	case <-lost:
+		t.Fatal("a link that is open counts as lost")
+	default:
+	}
+	p.signal(os.Kill)
+	<-lost
+	select {
+	case <-s.Lost():
+	default:
+		t.Error("a link that has just broken does not count as lost")
+	}
+}
+
 func TestLookIsMadeAgainAndRunIsNot(t *testing.T) {
 	p := &processes{}
 	s := newSession(t, p)
