@@ -3,12 +3,12 @@ package guard
 import (
 	"context"
 	"errors"
+	"io"
 	"strconv"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/incus"
-	"github.com/pgrun/pgrun/runtime/transport"
 )
 
 // Configuration keys of an instance.
@@ -63,13 +63,13 @@ func (m *machine) look(ctx context.Context) instance {
 	return instance{i.Status, i.Config, i.ExpandedConfig[switchKey] == "off", err}
 }
 
-// open opens a session of its own on the machine, which can only look.
-func (m *machine) open(ctx context.Context) (*transport.Reader, error) {
+// Open starts an agent for a session of the watcher's own. It is that of transport.Transport.
+func (m *machine) Open(ctx context.Context, readOnly bool) (io.ReadWriteCloser, error) {
 	s, name, err := m.find(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return transport.NewReader(m.name, s.Transport(name)), nil
+	return s.Transport(name).Open(ctx, readOnly)
 }
 
 // follow calls wake when something happens to the instance, until ctx ends.

@@ -14,6 +14,7 @@ import (
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/postgres"
+	"github.com/pgrun/pgrun/runtime/transport"
 )
 
 type params struct {
@@ -78,7 +79,7 @@ func guardFormation(c *builtin.Call, p params) (starlark.Value, error) {
 	}
 	for _, h := range p.Hosts {
 		m := &machine{name: h.Name, host: h}
-		m.watcher = &watcher{open: m.open, target: postgres.Target{Socket: p.Socket, Port: p.Port}, wake: g.wake}
+		m.watcher = &watcher{open: func() session { return transport.NewReader(m.name, m) }, target: postgres.Target{Socket: p.Socket, Port: p.Port}, wake: g.wake}
 		g.machines = append(g.machines, m)
 	}
 	if p.Metrics != "" {
