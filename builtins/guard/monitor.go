@@ -19,6 +19,9 @@ const (
 
 	// idleTimeout is after which silence of a guard the monitor gives its lock to another.
 	idleTimeout = "'10s'"
+
+	// listenFor is how long one session listens: nothing would tell where the way to it has become a black hole.
+	listenFor = time.Minute
 )
 
 // monitor is the one session that the guard has on the monitor. The lock belongs to the session: what is asked for on it is
@@ -39,6 +42,7 @@ var errUnknown = errors.New("its pg_auto_failover is of a version that the guard
 // look reads the formation's nodes, and gets the lock if that can be had.
 func (m *monitor) look(ctx context.Context) (nodes []pgautoctl.Node, err error) {
 	err = m.ask(ctx, func(ctx context.Context) error {
+		defer cut(ctx, m.conn)()
 		if !m.readOnly && !m.locked {
 			// Two numbers, as pg_auto_failover names a group; its own locks are of another class.
 			err := m.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtext($1), 0)", "pgrun guard "+m.formation).Scan(&m.locked)
@@ -102,6 +106,7 @@ func (m *monitor) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer cut(ctx, conn)()
 	var known bool
 	err = conn.QueryRow(ctx, `
 		SELECT to_regprocedure('pgautofailover.perform_promotion(text, text)') IS NOT NULL
@@ -117,6 +122,11 @@ func (m *monitor) connect(ctx context.Context) error {
 		m.close()
 	}
 	return err
+}
+
+// cut has a connection end with ctx, and not after the two seconds more that pgx gives a server to obey: a look has grown old by then.
+func cut(ctx context.Context, conn *pgx.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = conn.PgConn().Conn().Close() })
 }
 
 func (m *monitor) dial(ctx context.Context) (*pgx.Conn, error) {
@@ -152,6 +162,8 @@ func (m *monitor) listen(ctx context.Context, wake func()) error {
 		return err
 	}
 	defer postgres.HangUp(conn)
+	ctx, cancel := context.WithTimeout(ctx, listenFor)
+	defer cancel()
 	if _, err := conn.Exec(ctx, "LISTEN state"); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -61,9 +62,14 @@ func (m *machine) promote(ctx context.Context) error {
 		return o.err
 	}
 	defer postgres.HangUp(o.conn)
-	_, err := o.conn.Exec(ctx, "SELECT NOT pg_is_in_recovery() OR pg_promote(true, $1)", int(promoteTimeout.Seconds()))
-	if err == nil {
-		m.watcher.promoted()
+	var promoted bool
+	err := o.conn.QueryRow(ctx, "SELECT NOT pg_is_in_recovery() OR pg_promote(true, $1)", int(promoteTimeout.Seconds())).Scan(&promoted)
+	switch {
+	case err != nil:
+		return postgres.Explain(err)
+	case !promoted:
+		return fmt.Errorf("its server has not ended its recovery within %s", promoteTimeout)
 	}
-	return postgres.Explain(err)
+	m.watcher.promoted()
+	return nil
 }

@@ -76,8 +76,8 @@ func (g *guard) look(ctx context.Context) view {
 	return v
 }
 
-// lookTimeout bounds a look.
-const lookTimeout = 3 * time.Second
+// lookTimeout bounds a look: little longer than stale, so that a busy monitor does not cost the session with it, and the lock.
+const lookTimeout = stale + 500*time.Millisecond
 
 func (g *guard) find(name string) int {
 	for i, m := range g.machines {
