@@ -107,7 +107,7 @@ func (g *guard) act(ctx context.Context, v view, s step) error {
 // longer might be a healthy one again, after another failover.
 func (g *guard) fence(ctx context.Context, v view, n node) error {
 	// First, so that a guard which finds it stopped knows why.
-	if err := n.machine.mark(ctx, n.instance, n.ID); err != nil {
+	if err := n.machine.setMark(ctx, n.instance, n.ID); err != nil {
 		return err
 	}
 	if now().since(v.taken) > stale {

@@ -2,6 +2,8 @@ package guard
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -35,57 +37,105 @@ const (
 	demoteTimeout    = "demote_timeout"
 	preparePromotion = "prepare_promotion"
 	stopReplication  = "stop_replication"
+	demoted          = "demoted"
+	catchingUp       = "catchingup"
 )
+
+// alone reports whether a node takes writes in a state without a standby that has all of them.
+func alone(state string) bool {
+	switch state {
+	case "single", "wait_primary", "join_primary", "apply_settings":
+		return true
+	}
+	return false
+}
 
 const (
 	// fresh is how old a sign of life may be to count as one now.
 	fresh = signEvery + signTimeout
 
-	// late is how old a keeper's last report may be for it to be at work: on a busy machine they come every two or three seconds.
+	// late is how old a keeper's last report may be for it to be at work. They come every second, on a busy machine every two or
+	// three: that none has come for so long says little, and one that has come says that the machine lives. A node that is gone
+	// has thus not reported since its silence began, or, where that goes on for longer, for late.
 	late = 5 * time.Second
 )
 
 // decide says what is to be done in the situation that a view shows. It knows nothing else: so a guard goes on where another
 // one was cut off. silence is how long a primary that runs may give no sign of life.
 func decide(v view, silence time.Duration) step {
+	s := v.failover(silence)
+	if s.kind == watch {
+		s = v.returning(s, silence)
+	}
+	if s.kind == watch {
+		s = v.unguarded(s, silence)
+	}
+	return s
+}
+
+// idle says why no failover is decided on, whatever becomes of the nodes; empty where one is.
+func (v view) idle() (why string, alarm bool) {
 	if v.why != "" {
-		return step{kind: watch, why: "does nothing: " + v.why}
+		return v.why, false
 	}
 	for _, n := range v.nodes {
-		if n.off {
-			return step{kind: watch, why: fmt.Sprintf("does nothing: the instance of %s has %s = off", n.Name, switchKey)}
-		}
-	}
-	if old, standby, ok := v.roles(); ok {
-		gone := v.gone(old, silence)
 		switch {
-		case gone == "": // and if it is being demoted, that is a switchover, which needs nobody
-		case !v.serves(standby):
-			return v.returning(step{kind: watch, why: fmt.Sprintf("%s %s, and %s, which would take over, does not answer either", old.Name, gone, standby.Name), alarm: true})
-		case old.AssignedState == primary:
-			if !old.settled(primary) || !standby.settled(secondary) || !standby.ReplicationQuorum || standby.CandidatePriority == 0 {
-				return v.returning(step{kind: watch, why: fmt.Sprintf("%s %s, and %s, which is %s, cannot take over: it may not have all that was acknowledged. Start %[1]s",
-					old.Name, gone, standby.Name, standby.ReportedState), alarm: true})
-			}
-			if old.served == 0 || old.recovering || !standby.recovering {
-				return step{kind: watch, why: fmt.Sprintf("%s %s, and this guard has never seen it serve as the primary: leaves that to the monitor", old.Name, gone), alarm: true}
-			}
-			return step{kind: ask, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
-		case standby.AssignedState != preparePromotion && standby.AssignedState != stopReplication:
-			return v.returning(step{kind: watch, why: v.healthy()})
-		case old.status != "Stopped":
-			return step{kind: fence, node: old, why: fmt.Sprintf("it %s, and %s is taking over", gone, standby.Name)}
-		case old.AssignedState == draining: // until the standby's keeper has said that it prepares
-			return step{kind: watch, why: fmt.Sprintf("%s is stopped, and %s is about to take over", old.Name, standby.Name)}
-		case old.ReportedState != demoteTimeout:
-			return step{kind: report, node: old, why: "it is stopped"}
-		case standby.promotable():
-			return step{kind: promote, node: standby, why: fmt.Sprintf("%s is stopped, and the monitor knows", old.Name)}
-		default:
-			return step{kind: watch, why: fmt.Sprintf("%s is taking over from %s, which is stopped", standby.Name, old.Name)}
+		case n.off:
+			return fmt.Sprintf("the instance of %s has %s = off", n.Name, switchKey), false
+		case n.ephemeral:
+			return fmt.Sprintf("the instance of %s is ephemeral, so that Incus would delete it where the guard stops it", n.Name), true
 		}
 	}
-	return v.returning(step{kind: watch, why: v.healthy()})
+	return "", false
+}
+
+// failover is the next step of a failover, if one is due.
+func (v view) failover(silence time.Duration) step {
+	if why, alarm := v.idle(); why != "" {
+		return step{kind: watch, why: "does nothing: " + why, alarm: alarm}
+	}
+	old, standby, ok := v.roles()
+	if !ok {
+		return step{kind: watch, why: v.healthy()}
+	}
+	gone := v.gone(old, silence)
+	switch {
+	case gone == "": // and if it is being demoted, that is a switchover, which needs nobody
+		return step{kind: watch, why: v.healthy()}
+	case !v.serves(standby):
+		return step{kind: watch, why: fmt.Sprintf("%s %s, and %s, which would take over, does not answer either", old.Name, gone, standby.Name), alarm: true}
+	case old.AssignedState == primary:
+		if !old.settled(primary) || !standby.complete() {
+			return step{kind: watch, why: fmt.Sprintf("%s %s, and %s, which is %s, cannot take over: it may not have all that was acknowledged. Start %[1]s",
+				old.Name, gone, standby.Name, standby.ReportedState), alarm: true}
+		}
+		if old.served == 0 || old.recovering || !standby.recovering {
+			return step{kind: watch, why: fmt.Sprintf("%s %s, and this guard has never seen it serve as the primary: leaves that to the monitor", old.Name, gone), alarm: true}
+		}
+		return step{kind: ask, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
+	case !standby.takingOver():
+		return step{kind: watch, why: v.healthy()}
+	case old.status != "Stopped":
+		return step{kind: fence, node: old, why: fmt.Sprintf("it %s, and %s is taking over", gone, standby.Name)}
+	case old.AssignedState == draining: // until the standby's keeper has said that it prepares
+		return step{kind: watch, why: fmt.Sprintf("%s is stopped, and %s is about to take over", old.Name, standby.Name)}
+	case old.ReportedState != demoteTimeout:
+		return step{kind: report, node: old, why: "it is stopped"}
+	case standby.promotable():
+		return step{kind: promote, node: standby, why: fmt.Sprintf("%s is stopped, and the monitor knows", old.Name)}
+	default:
+		return step{kind: watch, why: fmt.Sprintf("%s is taking over from %s, which is stopped", standby.Name, old.Name)}
+	}
+}
+
+// complete reports whether a standby has every acknowledged write, and may be promoted, as the monitor knows it.
+func (n node) complete() bool {
+	return n.settled(secondary) && n.ReplicationQuorum && n.CandidatePriority > 0
+}
+
+// takingOver reports whether a node is on its way to be the primary.
+func (n node) takingOver() bool {
+	return n.AssignedState == preparePromotion || n.AssignedState == stopReplication
 }
 
 // promotable reports whether a node's server is to end its recovery, as the next that its keeper does.
@@ -110,16 +160,17 @@ func (v view) roles() (old, standby node, ok bool) {
 }
 
 // gone says how a node is gone; empty where it may be alive. It is stopped, as its daemon says; or it is there for the daemon, and
-// neither its machine nor its server has answered for a while, nor its keeper reported, while the other node answers on the
-// same ways. A broken session alone, or a silent daemon, say nothing about a node; nor does an instance that is not where it was:
-// it may have been moved.
+// neither its machine nor its server has answered for a while, nor its keeper reported, while the monitor has answered, and the daemon. A
+// broken session alone, or a silent daemon, say nothing about a node; nor does an instance that is not where it was: it may have been
+// moved.
 func (v view) gone(n node, silence time.Duration) string {
 	switch n.status {
 	case "Stopped":
 		return "is stopped"
 	case "Running", "Frozen":
+		quiet := n.silence(v.taken)
 		// What the guard was blind for is no silence of the node's.
-		if quiet := min(n.silence(v.taken), n.ReportAge, v.taken.since(v.seeing)); quiet >= silence {
+		if min(quiet, v.taken.since(v.seeing)) >= silence && n.ReportAge >= max(silence, min(quiet, late)) {
 			return fmt.Sprintf("is %s, and has given no sign of life for %s", n.status, silence)
 		}
 	}
@@ -132,31 +183,113 @@ func (v view) serves(n node) bool {
 	return n.status == "Running" && n.unanswered == 0 && n.served != 0 && v.taken.since(n.served) <= fresh && n.ReportAge < late && n.PGRunning
 }
 
-// returning is the step that lets a node in again which was fenced, if there is one; else the one given.
-//
-// Not before the monitor has told it to be something else than the primary that is being replaced: else it would be stopped
-// again at once. But where the other node cannot take over it has the only complete data.
-func (v view) returning(otherwise step) step {
+// returning is the step that lets a node in again which was fenced, or takes its mark away, if there is one; else the one given, which
+// says so where a mark stays that no failover under way accounts for. None of that depends on what the guard may do to other nodes.
+func (v view) returning(otherwise step, silence time.Duration) step {
+	var held []string
 	for _, n := range v.nodes {
+		number := strconv.FormatInt(n.ID, 10)
 		switch {
-		case !n.fenced():
+		case n.mark() == "":
+		case n.off:
+			held = append(held, fmt.Sprintf("%s, which has %s = off", n.Name, switchKey))
+		case n.mark() != number:
+			return step{kind: unmark, node: n, why: fmt.Sprintf("it was that of a node with the number %s, and this one has %s", n.mark(), number)}
 		case n.status == "Running":
 			return step{kind: unmark, node: n, why: "it runs"}
-		case n.status != "Stopped":
-		case otherwise.alarm:
-			return step{kind: letIn, node: n, why: otherwise.why}
-		case n.AssignedState != primary && n.AssignedState != draining && n.AssignedState != demoteTimeout:
-			return step{kind: letIn, node: n, why: fmt.Sprintf("it may come back as a standby: it is to be %s", n.AssignedState)}
+		case n.status == "Stopped":
+			if why := v.place(n, silence); why != "" {
+				return step{kind: letIn, node: n, why: why}
+			}
+			held = append(held, fmt.Sprintf("%s, which is to be %s", n.Name, n.AssignedState))
+		default:
+			held = append(held, fmt.Sprintf("%s, which is %s", n.Name, n.status))
+		}
+	}
+	for _, name := range v.strays {
+		held = append(held, name+", which the monitor tells nothing of")
+	}
+	if len(held) == 0 || len(v.strays) == 0 && v.underWay() {
+		return otherwise
+	}
+	otherwise.alarm = true
+	otherwise.why += "; not let in, though a guard has stopped it: " + strings.Join(held, "; ")
+	return otherwise
+}
+
+// underWay reports whether a standby that answers is taking over.
+func (v view) underWay() bool {
+	_, standby, ok := v.roles()
+	return ok && standby.takingOver() && v.serves(standby)
+}
+
+// place says why a node that was fenced may be started; empty where it may not. It may where the monitor has told it to be a standby:
+// not sooner, for it would be stopped again at once. And where it is the primary yet, or was, and no other node has taken over or
+// can do so, it has the only complete data.
+//
+// Its keeper's own state may be primary still. On the way to demoted, draining and demote_timeout it starts no server as one, and on
+// the way to other states it would: so a standby's are believed where the keeper itself has reported one.
+func (v view) place(n node, silence time.Duration) string {
+	state := n.AssignedState
+	serving := state == primary || alone(state)
+	switch {
+	case state == demoted || ofStandby(state) && ofStandby(n.ReportedState):
+		return fmt.Sprintf("it may come back as a standby: it is to be %s", state)
+	case !serving && state != draining && state != demoteTimeout:
+		return ""
+	}
+	why := "it has the only complete data"
+	for _, other := range v.nodes {
+		if other.Name == n.Name || other.Group != n.Group {
+			continue
+		}
+		gone := v.gone(other, silence)
+		switch {
+		case other.AssignedState == primary || alone(other.AssignedState): // has taken over
+			return ""
+		case gone != "":
+			why += fmt.Sprintf(", for %s %s", other.Name, gone)
+		case serving && !other.complete() && (other.AssignedState == secondary || other.AssignedState == catchingUp):
+			why += fmt.Sprintf(", for %s, which is %s, cannot take over", other.Name, other.ReportedState)
+		default:
+			return ""
+		}
+	}
+	return why
+}
+
+// ofStandby reports whether a state is one of a standby, or of what is to be one.
+func ofStandby(state string) bool {
+	return state == demoted || state == catchingUp || state == secondary
+}
+
+// unguarded is the step given, with an alarm where the one node that takes writes is gone, and nobody is to take over from it.
+func (v view) unguarded(otherwise step, silence time.Duration) step {
+	for _, n := range v.nodes {
+		if gone := v.gone(n, silence); gone != "" && alone(n.AssignedState) {
+			otherwise.alarm = true
+			otherwise.why += fmt.Sprintf("; %s, which is to be %s, %s, and no other node has all that was acknowledged. Start it", n.Name, n.AssignedState, gone)
 		}
 	}
 	return otherwise
 }
 
+// guarding reports whether there is a primary, and a standby that can take over from it.
+func (v view) guarding() bool {
+	why, _ := v.idle()
+	old, standby, ok := v.roles()
+	return why == "" && ok && old.settled(primary) && standby.complete()
+}
+
 // healthy says what is guarded.
 func (v view) healthy() string {
 	old, standby, ok := v.roles()
-	if ok && old.settled(primary) && standby.settled(secondary) {
+	switch {
+	case !ok || !old.settled(primary) || !standby.settled(secondary):
+	case standby.complete():
 		return fmt.Sprintf("guards %s, which %s stands by for", old.Name, standby.Name)
+	default:
+		return fmt.Sprintf("could not have %s take over from %s: it is not in the quorum, or has the candidate priority 0", standby.Name, old.Name)
 	}
 	var states string
 	for _, n := range v.nodes {
@@ -177,5 +310,5 @@ func (v view) suspicious() bool {
 		return false
 	}
 	old, _, ok := v.roles()
-	return !ok || !old.settled(primary) || old.status != "Running" || old.unanswered > 0 || old.fenced()
+	return !ok || !old.settled(primary) || old.status != "Running" || old.unanswered > 0 || old.mark() != ""
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"strconv"
 
-	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/incus"
+	"github.com/pgrun/pgrun/runtime/postgres"
+	"github.com/pgrun/pgrun/runtime/transport"
 )
 
 // Configuration keys of an instance.
@@ -22,26 +24,53 @@ const (
 	autostart    = "boot.autostart"
 )
 
+// daemon is what the guard has of Incus: an *incus.Server.
+type daemon interface {
+	Instance(ctx context.Context, name string) (incus.Instance, error)
+	UpdateInstance(ctx context.Context, name string, want incus.Settings) error
+	Start(ctx context.Context, name string) error
+	Stop(ctx context.Context, name string, force bool) error
+	Watch(ctx context.Context) iter.Seq2[incus.Event, error]
+	Transport(instance string) transport.Transport
+}
+
+// reached is a host that the guard has the way to: a builtin.Host.
+type reached interface {
+	Reader() (host.Reader, error)
+	Writer() (host.Host, error)
+}
+
 // machine is the instance of a data node.
 type machine struct {
 	name    string // the node's
-	host    builtin.Host
+	host    reached
 	watcher *watcher
 	opening *opening // on its server, which is to be promoted; nil most of the time
+
+	find func(context.Context) (daemon, string, error) // its daemon, and the name of its instance there
+}
+
+func newMachine(name string, h reached, target postgres.Target, wake func()) *machine {
+	m := &machine{name: name, host: h}
+	m.find = m.ofIncus
+	m.watcher = &watcher{open: func() session { return transport.NewReader(name, m) }, target: target, wake: wake}
+	return m
 }
 
 // instance is how Incus finds it.
 type instance struct {
-	status string // "Running", "Stopped", "Frozen", ...
-	config map[string]string
-	off    bool // by its configuration, or a profile's
-	err    error
+	status    string // "Running", "Stopped", "Frozen", ...; empty where that is not known
+	config    map[string]string
+	off       bool // by its configuration, or a profile's
+	ephemeral bool
+	err       error
 }
 
-func (i instance) fenced() bool { return i.config[fencedKey] != "" }
+// mark is the number of the node for which the guard has stopped it; empty where it has not.
+func (i instance) mark() string { return i.config[fencedKey] }
 
-// find returns the machine's daemon and the name of its instance there.
-func (m *machine) find(ctx context.Context) (*incus.Server, string, error) {
+// ofIncus is find.
+func (m *machine) ofIncus(ctx context.Context) (daemon, string, error) {
 	r, err := m.host.Reader()
 	if err != nil {
 		return nil, "", err
@@ -60,7 +89,7 @@ func (m *machine) look(ctx context.Context) instance {
 		return instance{err: err}
 	}
 	i, err := s.Instance(ctx, name)
-	return instance{i.Status, i.Config, i.ExpandedConfig[switchKey] == "off", err}
+	return instance{i.Status, i.Config, i.ExpandedConfig[switchKey] == "off", i.Ephemeral, err}
 }
 
 // Open starts an agent for a session of the watcher's own. It is that of transport.Transport.
@@ -87,18 +116,32 @@ func (m *machine) follow(ctx context.Context, wake func()) {
 	}
 }
 
-// mark says in the instance's configuration that the guard stops it, and keeps it from starting by itself.
-func (m *machine) mark(ctx context.Context, i instance, node int64) error {
-	config := map[string]string{fencedKey: strconv.FormatInt(node, 10), autostart: "false"}
-	if !i.fenced() { // else what it was is kept already
-		config[autostartKey] = i.config[autostart]
-	}
-	return m.configure(ctx, config)
+// setMark says in the instance's configuration that the guard stops it, and keeps it from starting by itself.
+func (m *machine) setMark(ctx context.Context, i instance, node int64) error {
+	return m.configure(ctx, marking(i.config, node))
 }
 
 // unmark takes that back.
 func (m *machine) unmark(ctx context.Context, i instance) error {
-	return m.configure(ctx, map[string]string{fencedKey: "", autostartKey: "", autostart: i.config[autostartKey]})
+	return m.configure(ctx, unmarking(i.config))
+}
+
+// marking is what a mark changes in a configuration. What autostart was is kept, unless that is the guard's own, of another mark.
+func marking(config map[string]string, node int64) map[string]string {
+	change := map[string]string{fencedKey: strconv.FormatInt(node, 10), autostart: "false"}
+	if config[fencedKey] == "" || config[autostart] != "false" {
+		change[autostartKey] = config[autostart]
+	}
+	return change
+}
+
+// unmarking is what takes it back. An autostart that is not as the guard left it is somebody else's.
+func unmarking(config map[string]string) map[string]string {
+	change := map[string]string{fencedKey: "", autostartKey: ""}
+	if config[autostart] == "false" {
+		change[autostart] = config[autostartKey]
+	}
+	return change
 }
 
 func (m *machine) configure(ctx context.Context, config map[string]string) error {

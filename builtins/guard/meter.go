@@ -50,8 +50,7 @@ func flag(b bool) int64 {
 func (m *meter) looked(v view, s step) {
 	m.last.Store(time.Now().UnixNano())
 	m.gauge.acting.Store(flag(v.why == ""))
-	old, standby, ok := v.roles()
-	m.gauge.guarding.Store(flag(v.why == "" && ok && old.settled(primary) && standby.settled(secondary)))
+	m.gauge.guarding.Store(flag(v.guarding()))
 	if s.kind == watch {
 		m.gauge.alarm.Store(flag(s.alarm))
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	pgautoctl "github.com/pgrun/pgrun/builtins/pg_autoctl"
-	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/postgres"
 )
@@ -27,7 +26,8 @@ const (
 // monitor is the one session that the guard has on the monitor. The lock belongs to the session: what is asked for on it is
 // asked for by the guard that has the lock, and when the session ends so does the lock.
 type monitor struct {
-	host      builtin.Host
+	name      string
+	host      reached
 	formation string
 	target    postgres.Target
 	readOnly  bool // without a lock, then

@@ -14,7 +14,6 @@ import (
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/postgres"
-	"github.com/pgrun/pgrun/runtime/transport"
 )
 
 type params struct {
@@ -67,7 +66,7 @@ func guardFormation(c *builtin.Call, p params) (starlark.Value, error) {
 	g := &guard{
 		silence: p.Silence, dry: c.Scope.Check, woken: make(chan struct{}, 1), metrics: newMeter(),
 		monitor: &monitor{
-			host: p.Monitor, formation: p.Formation, readOnly: c.Scope.Check,
+			name: p.Monitor.Name, host: p.Monitor, formation: p.Formation, readOnly: c.Scope.Check,
 			target: postgres.Target{Socket: p.Socket, Port: p.Port, Database: pgautoctl.MonitorDatabase},
 		},
 		tell: func(s step, line string) {
@@ -78,9 +77,7 @@ func guardFormation(c *builtin.Call, p params) (starlark.Value, error) {
 		},
 	}
 	for _, h := range p.Hosts {
-		m := &machine{name: h.Name, host: h}
-		m.watcher = &watcher{open: func() session { return transport.NewReader(m.name, m) }, target: postgres.Target{Socket: p.Socket, Port: p.Port}, wake: g.wake}
-		g.machines = append(g.machines, m)
+		g.machines = append(g.machines, newMachine(h.Name, h, postgres.Target{Socket: p.Socket, Port: p.Port}, g.wake))
 	}
 	if p.Metrics != "" {
 		served, err := g.metrics.serve(c.Scope.Context, p.Metrics)

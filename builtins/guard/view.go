@@ -11,10 +11,11 @@ import (
 
 // view is one look at everything.
 type view struct {
-	taken  moment // before the first question
-	seeing moment // since when looks have found everything, with no gap between them
-	nodes  []node
-	why    string // nothing can be decided: why; empty where it can
+	taken  moment   // before the first question
+	seeing moment   // since when looks have found everything, with no gap between them
+	nodes  []node   // that the monitor knows; none where it does not answer, or another guard acts
+	strays []string // hosts whose instances bear the guard's mark, and are none of these
+	why    string   // no failover can be decided on: why; empty where one can
 }
 
 // node is a data node in a view.
@@ -22,7 +23,7 @@ type node struct {
 	pgautoctl.Node
 	instance
 	sign
-	machine *machine
+	machine *machine // nil where it is none of the hosts
 }
 
 // settled reports whether the node is in a state, and is to stay in it.
@@ -50,27 +51,36 @@ func (g *guard) look(ctx context.Context) view {
 	}
 	known, err := g.monitor.look(ctx)
 	asking.Wait()
-	if err != nil {
-		v.why = fmt.Sprintf("the monitor, %s, does not answer: %v", g.monitor.host.Name, err)
-		return v
-	}
-	if !g.monitor.readOnly && !g.monitor.locked {
+	if err == nil && !g.monitor.readOnly && !g.monitor.locked {
 		v.why = "another guard has the lock in the monitor"
 		return v
 	}
+	stray := map[string]bool{}
+	for i, m := range g.machines {
+		stray[m.name] = instances[i].mark() != ""
+	}
 	for _, n := range known {
+		stray[n.Name] = false
 		i := g.find(n.Name)
 		if i < 0 {
 			v.why = fmt.Sprintf("the monitor knows a node %s, which is not among the hosts", n.Name)
-			return v
+			v.nodes = append(v.nodes, node{Node: n})
+			continue
 		}
 		if err := instances[i].err; err != nil {
 			v.why = fmt.Sprintf("how the instance of %s is cannot be seen: %v", n.Name, err)
-			return v
 		}
 		v.nodes = append(v.nodes, node{n, instances[i], g.machines[i].watcher.sign(), g.machines[i]})
 	}
-	if len(v.nodes) != 2 || v.nodes[0].Group != v.nodes[1].Group {
+	for _, m := range g.machines {
+		if stray[m.name] {
+			v.strays = append(v.strays, m.name)
+		}
+	}
+	switch {
+	case err != nil:
+		v.why = fmt.Sprintf("the monitor, %s, does not answer: %v", g.monitor.name, err)
+	case v.why == "" && (len(v.nodes) != 2 || v.nodes[0].Group != v.nodes[1].Group):
 		v.why = fmt.Sprintf("the formation has %d data nodes: the guard acts only where there are two, in one group", len(v.nodes))
 	}
 	return v
