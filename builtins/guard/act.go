@@ -42,26 +42,45 @@ const (
 // errStale is why a step was not done, and everything is to be looked at again.
 var errStale = errors.New("the look that it rests on has grown old")
 
+// maxStale is how often in a row that may happen without a word.
+const maxStale = 5
+
+// try is a step that was tried.
+type try struct {
+	step
+	at   time.Time
+	took time.Duration
+	err  error // nil where it was done
+}
+
 // do does a step, and reports whether it worked.
 func (g *guard) do(ctx context.Context, v view, s step) bool {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
-	if g.tried != s.String() { // else it is tried again
+	if g.failed != s.String() { // else it is tried again
 		g.say(s, s.String())
 	}
-	g.tried = ""
-	began := now()
+	g.failed = ""
+	at, began := time.Now(), now()
 	err := g.act(ctx, v, s)
-	g.metrics.did(s, err)
-	refused := (*pgconn.PgError)(nil)
-	switch {
-	case err == nil:
-		g.say(s, fmt.Sprintf("%s, done in %s", s, now().since(began).Round(time.Millisecond)))
+	if !errors.Is(err, errStale) {
+		g.stale = 0
+	} else if g.stale++; g.stale < maxStale {
 		return true
-	case errors.Is(err, errStale):
+	} else {
+		err = fmt.Errorf("%w, %d times in a row or more: this machine is too busy, or the monitor or the Incus daemon too slow", err, maxStale)
+	}
+	took := now().since(began)
+	g.metrics.did(s, err)
+	if g.tried != nil {
+		g.tried(try{s, at, took, err})
+	}
+	refused := (*pgconn.PgError)(nil)
+	if err == nil {
+		g.say(s, fmt.Sprintf("%s, done in %s", s, took.Round(time.Millisecond)))
 		return true
 	}
-	g.tried, s.alarm = s.String(), true
+	g.failed, s.alarm = s.String(), true
 	if s.kind == ask && (errors.As(err, &refused) || errors.Is(err, errRefused)) {
 		g.say(s, fmt.Sprintf("%s. The monitor refuses: %v", s, err))
 	} else {

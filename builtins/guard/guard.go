@@ -14,10 +14,7 @@
 package guard
 
 import (
-	"time"
-
 	"github.com/pgrun/pgrun/runtime/builtin"
-	"github.com/pgrun/pgrun/runtime/postgres"
 )
 
 // Module returns the module guard.
@@ -32,11 +29,8 @@ func Module() builtin.Module {
 					"which the monitor does only where no acknowledged write can be lost; stops the old primary by force if it is not stopped yet, and tells the monitor so. Starts again what it has stopped, as soon as that may come back as a standby. " +
 					"Never acts without the monitor, the Incus daemon and the guards' lock in the monitor, which one guard has at a time, nor on a node whose instance has the configuration user.pgrun.guard = off, " +
 					"nor where there are more than two data nodes. A dry run says what it would do. Needs the right to stop and start the instances and to set their configuration.",
-				Defaults: params{
-					Formation: "default", Port: postgres.DefaultPort, Socket: postgres.DefaultSocket,
-					Every: time.Second, Silence: 2 * time.Second,
-				},
-				Call: guardFormation,
+				Defaults: params{guarded: defaults},
+				Call:     guardFormation,
 			},
 		},
 	}

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -24,7 +23,7 @@ func newMeter() *meter {
 	m.set.NewGauge("pgrun_guard_acting", of(&m.gauge.acting))
 	m.set.NewGauge("pgrun_guard_guarding", of(&m.gauge.guarding))
 	m.set.NewGauge("pgrun_guard_alarm", of(&m.gauge.alarm))
-	m.set.NewGauge("pgrun_guard_last_look_seconds", func() float64 { return float64(m.last.Load()) / float64(time.Second) })
+	m.set.NewGauge("pgrun_guard_last_look_timestamp_seconds", func() float64 { return float64(m.last.Load()) / float64(time.Second) })
 	for _, k := range []kind{ask, fence, report, promote, letIn, unmark} {
 		for _, outcome := range []string{"done", "failed"} {
 			m.steps(k, outcome)
@@ -45,11 +44,11 @@ func flag(b bool) int64 {
 	return 0
 }
 
-// looked counts a look: whether this guard is the one that acts, whether there is a primary with a standby to guard, and
-// whether somebody should look.
-func (m *meter) looked(v view, s step) {
+// looked counts a look: whether this guard is the one that acts, which in a dry run it is not, whether there is a primary with a
+// standby to guard, and whether somebody should look.
+func (m *meter) looked(v view, s step, dry bool) {
 	m.last.Store(time.Now().UnixNano())
-	m.gauge.acting.Store(flag(v.why == ""))
+	m.gauge.acting.Store(flag(v.why == "" && !dry))
 	m.gauge.guarding.Store(flag(v.guarding()))
 	if s.kind == watch {
 		m.gauge.alarm.Store(flag(s.alarm))
@@ -58,14 +57,12 @@ func (m *meter) looked(v view, s step) {
 
 // did counts a step.
 func (m *meter) did(s step, err error) {
-	switch {
-	case err == nil:
-		m.gauge.alarm.Store(0)
-		m.steps(s.kind, "done").Inc()
-	case !errors.Is(err, errStale):
-		m.gauge.alarm.Store(1)
-		m.steps(s.kind, "failed").Inc()
+	outcome := "done"
+	if err != nil {
+		outcome = "failed"
 	}
+	m.gauge.alarm.Store(flag(err != nil))
+	m.steps(s.kind, outcome).Inc()
 }
 
 // serve answers at an address until ctx ends, or the function that it returns is called.

@@ -17,20 +17,31 @@ import (
 )
 
 type params struct {
-	Monitor   builtin.Host     `star:"monitor,required" doc:"The monitor's host."`
+	Monitor builtin.Host `star:"monitor,required" doc:"The monitor's host."`
+	guarded
+	Metrics string `star:"metrics" doc:"Address to serve metrics for Prometheus at, such as \"127.0.0.1:9187\"; none if empty."`
+}
+
+// guarded is the formation that is guarded, and how.
+type guarded struct {
 	Hosts     builtin.HostList `star:"hosts,required" doc:"The hosts of the data nodes, by the nodes' names."`
 	Formation string           `star:"formation" doc:"Name of the formation."`
 	Port      int              `star:"port" doc:"Port of PostgreSQL, on all of these hosts."`
 	Socket    string           `star:"socket" doc:"Directory of its Unix socket."`
 	Every     time.Duration    `star:"every" doc:"How often to look where nothing seems wrong. What ends a session with the primary's instance, and what Incus tells of it, is looked at at once."`
 	Silence   time.Duration    `star:"silence" doc:"How long a primary whose instance is not stopped may give no sign of life: new sessions on it, its server and its keeper's reports, all of them. 2s at least."`
-	Metrics   string           `star:"metrics" doc:"Address to serve metrics for Prometheus at, such as \"127.0.0.1:9187\"; none if empty."`
 }
 
 // leastSilence is the shortest silence that can be told from a machine that is busy.
 const leastSilence = 2 * time.Second
 
-func (p params) validate() error {
+// defaults are those of the parameters that have any.
+var defaults = guarded{
+	Formation: "default", Port: postgres.DefaultPort, Socket: postgres.DefaultSocket,
+	Every: time.Second, Silence: leastSilence,
+}
+
+func (p guarded) validate() error {
 	switch {
 	case len(p.Hosts) == 0:
 		return errors.New("hosts: the list is empty")
@@ -48,6 +59,7 @@ func (p params) validate() error {
 
 // guard is one that works.
 type guard struct {
+	every    time.Duration
 	silence  time.Duration
 	dry      bool // says what it would do
 	monitor  *monitor
@@ -55,18 +67,21 @@ type guard struct {
 	woken    chan struct{} // holds a token where a look is due
 	tell     func(step step, line string)
 	said     string
-	tried    string // the step that has just failed, in words
+	failed   string // the step that has just failed, in words
+	stale    int    // how many looks in a row have grown old
 	metrics  *meter
+
+	// For who wants to know, or nil: told of each look, and of each step that was tried.
+	looked func(view, step)
+	tried  func(try)
 }
 
-func guardFormation(c *builtin.Call, p params) (starlark.Value, error) {
-	if err := p.validate(); err != nil {
-		return nil, fmt.Errorf("%s: for parameter %w", c.Name, err)
-	}
+// newGuard makes the guard of a call.
+func newGuard(c *builtin.Call, mon builtin.Host, p guarded) *guard {
 	g := &guard{
-		silence: p.Silence, dry: c.Scope.Check, woken: make(chan struct{}, 1), metrics: newMeter(),
+		every: p.Every, silence: p.Silence, dry: c.Scope.Check, woken: make(chan struct{}, 1), metrics: newMeter(),
 		monitor: &monitor{
-			name: p.Monitor.Name, host: p.Monitor, formation: p.Formation, readOnly: c.Scope.Check,
+			name: mon.Name, host: mon, formation: p.Formation, readOnly: c.Scope.Check,
 			target: postgres.Target{Socket: p.Socket, Port: p.Port, Database: pgautoctl.MonitorDatabase},
 		},
 		tell: func(s step, line string) {
@@ -79,6 +94,14 @@ func guardFormation(c *builtin.Call, p params) (starlark.Value, error) {
 	for _, h := range p.Hosts {
 		g.machines = append(g.machines, newMachine(h.Name, h, postgres.Target{Socket: p.Socket, Port: p.Port}, g.wake))
 	}
+	return g
+}
+
+func guardFormation(c *builtin.Call, p params) (starlark.Value, error) {
+	if err := p.validate(); err != nil {
+		return nil, fmt.Errorf("%s: for parameter %w", c.Name, err)
+	}
+	g := newGuard(c, p.Monitor, p.guarded)
 	if p.Metrics != "" {
 		served, err := g.metrics.serve(c.Scope.Context, p.Metrics)
 		if err != nil {
@@ -86,7 +109,7 @@ func guardFormation(c *builtin.Call, p params) (starlark.Value, error) {
 		}
 		defer served()
 	}
-	return nil, g.run(c.Scope.Context, p.Every)
+	return nil, g.run(c.Scope.Context, nil)
 }
 
 // wake has the next look be taken at once.
@@ -107,8 +130,8 @@ const (
 	urgent = 10 * time.Second
 )
 
-// run guards until ctx ends.
-func (g *guard) run(ctx context.Context, every time.Duration) error {
+// run guards until ctx ends, or, after the step that is being done, over is closed.
+func (g *guard) run(ctx context.Context, over <-chan struct{}) error {
 	watching, stop := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
 	for _, m := range g.machines {
@@ -126,11 +149,19 @@ func (g *guard) run(ctx context.Context, every time.Duration) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		v.follows(last, every+stale)
+		select {
+		case <-over:
+			return nil
+		default:
+		}
+		v.follows(last, g.every+stale)
 		last = v
 		s := decide(v, g.silence)
-		g.metrics.looked(v, s)
-		pause := every
+		g.metrics.looked(v, s, g.dry)
+		if g.looked != nil {
+			g.looked(v, s)
+		}
+		pause := g.every
 		switch {
 		case !v.suspicious() && s.kind == watch:
 			quiet = now()
@@ -141,7 +172,7 @@ func (g *guard) run(ctx context.Context, every time.Duration) error {
 		}
 		switch {
 		case s.kind == watch:
-			g.tried = ""
+			g.failed, g.stale = "", 0
 			g.say(s, s.why)
 		case g.dry:
 			g.say(s, "not done in a dry run: "+s.String())
@@ -154,6 +185,8 @@ func (g *guard) run(ctx context.Context, every time.Duration) error {
 		case <-g.woken:
 			_ = host.Pause(ctx, atOnce)
 		case <-time.After(pause):
+		case <-over:
+			return nil
 		case <-ctx.Done():
 		}
 	}

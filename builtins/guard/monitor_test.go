@@ -1,0 +1,126 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/postgres"
+)
+
+// One guard has the lock, until its session ends; a dry run takes none.
+func TestMonitorLock(t *testing.T) {
+	w := newWorld(t)
+	first, _ := w.guard()
+	second, _ := w.guard()
+	dry, _ := w.guard()
+	dry.monitor.readOnly = true
+	for _, x := range []struct {
+		name string
+		of   *guard
+		why  string
+	}{
+		{"first", first, ""},
+		{"second", second, "another guard has the lock in the monitor"},
+		{"dry", dry, ""},
+		{"first again", first, ""},
+	} {
+		if v := x.of.look(t.Context()); v.why != x.why {
+			t.Errorf("%s: %q", x.name, v.why)
+		}
+	}
+	first.monitor.close()
+	eventually(t, "the second has the lock", 5*time.Second, func() bool { return second.look(t.Context()).why == "" })
+	if err := dry.monitor.promote(t.Context(), "b"); err == nil {
+		t.Error("a dry run has asked for a promotion")
+	}
+}
+
+// A monitor of another version is not acted with.
+func TestMonitorUnknown(t *testing.T) {
+	w := newWorld(t)
+	w.sql("DROP FUNCTION pgautofailover.perform_promotion(text, text)")
+	g, _ := w.guard()
+	if _, err := g.monitor.look(t.Context()); !errors.Is(err, errUnknown) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What is reported is where the node's log ended, as its keeper last said.
+func TestMonitorReport(t *testing.T) {
+	w := newWorld(t)
+	g, _ := w.guard()
+	v := w.look(g)
+	if err := g.monitor.report(t.Context(), v.nodes[0].Node); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.states(); got != "demote_timeout/primary secondary/secondary" {
+		t.Error(got)
+	}
+}
+
+// A monitor that is slow holds no look up for longer than the look is good for.
+func TestLookAtSlowMonitor(t *testing.T) {
+	w := newWorld(t)
+	g, _ := w.guard()
+	if v := w.look(g); v.why != "" {
+		t.Fatal(v.why)
+	}
+	w.sql("ALTER TABLE pgautofailover.node RENAME TO slow; CREATE VIEW pgautofailover.node AS SELECT s.* FROM pgautofailover.slow s, LATERAL (SELECT pg_sleep(5)) x")
+	began := now()
+	v := g.look(t.Context())
+	if took := now().since(began); took > lookTimeout+300*time.Millisecond || !strings.Contains(v.why, "the monitor, m, does not answer") {
+		t.Errorf("%s: %q", took, v.why)
+	}
+}
+
+// blackHole is a host to which connections are made that nothing comes back on.
+type blackHole struct{ host.Host }
+
+func (blackHole) Name() string { return "hole" }
+
+func (blackHole) Dial(context.Context, string, string, string) (net.Conn, error) {
+	near, _ := net.Pipe()
+	return near, nil
+}
+
+type reachedHole struct{}
+
+func (reachedHole) Reader() (host.Reader, error) { return blackHole{}, nil }
+func (reachedHole) Writer() (host.Host, error)   { return blackHole{}, nil }
+
+func TestLookIntoBlackHole(t *testing.T) {
+	m := &monitor{name: "m", host: reachedHole{}, formation: "default"}
+	ctx, cancel := context.WithTimeout(t.Context(), lookTimeout)
+	defer cancel()
+	began := now()
+	if _, err := m.look(ctx); err == nil || now().since(began) > lookTimeout+300*time.Millisecond {
+		t.Errorf("%v after %s", err, now().since(began))
+	}
+}
+
+// A standby's server that does not end its recovery is no promotion that worked.
+func TestPromoteFails(t *testing.T) {
+	server.Need(t)
+	server.Psql(t, "DROP DATABASE IF EXISTS stuck")
+	server.Psql(t, "CREATE DATABASE stuck")
+	// What is named before pg_catalog hides what is in that.
+	server.Psql(t, `ALTER DATABASE stuck SET search_path = fake, pg_catalog
+\gexec
+\c stuck
+CREATE SCHEMA fake;
+CREATE FUNCTION fake.pg_is_in_recovery() RETURNS bool LANGUAGE sql AS 'SELECT true';
+CREATE FUNCTION fake.pg_promote(bool, int) RETURNS bool LANGUAGE sql AS 'SELECT false'`)
+	m := newMachine("b", reachedServer{}, postgres.Target{Socket: server.Dir, Port: server.Port, Database: "stuck"}, func() {})
+	m.watcher.server.recovering = true
+	if err := m.promote(t.Context()); err == nil || !strings.Contains(err.Error(), "has not ended its recovery within 5s") {
+		t.Errorf("%v", err)
+	}
+	if !m.watcher.sign().recovering {
+		t.Error("the server counts as promoted")
+	}
+}
