@@ -10,10 +10,12 @@
 //
 // The parts: a view is one fresh look at everything (view.go, monitor.go, machine.go; sign.go has the signs of
 // life); decide says from a view alone what is to be done, and is all there is to be proven safe (decide.go);
-// steps are done one at a time, each followed by another look (act.go).
+// steps are done one at a time, each followed by another look (run.go, act.go).
 package guard
 
 import (
+	"time"
+
 	"github.com/pgrun/pgrun/runtime/builtin"
 )
 
@@ -31,6 +33,15 @@ func Module() builtin.Module {
 					"nor where there are more than two data nodes. A dry run says what it would do. Needs the right to stop and start the instances and to set their configuration.",
 				Defaults: params{guarded: defaults},
 				Call:     guardFormation,
+			},
+			&builtin.Control[duringParams]{
+				Name: "during", Positional: 2,
+				Doc: "Guards a formation as guard.formation does while a function runs, which is called once the guard has the lock and sees a primary and a standby that answer. " +
+					"Returns a struct of value, what the function returned, and steps: a list of structs, one for each step that the guard tried, with step (\"ask\", \"fence\", \"report\", \"promote\", \"let in\" or \"unmark\"), " +
+					"node (its name), at (when it was begun), took (a duration) and error (a string, empty where it was done). " +
+					"The guard ends with the function, however that ends, and leaves stopped what it has not let in again by then. A dry run calls the function alone.",
+				Defaults: duringParams{guarded: defaults, Timeout: 30 * time.Second},
+				Call:     during,
 			},
 		},
 	}

@@ -1,0 +1,110 @@
+package guard
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"github.com/pgrun/pgrun/runtime/builtin"
+	"github.com/pgrun/pgrun/runtime/builtin/builtintest"
+	"github.com/pgrun/pgrun/runtime/inventory"
+	"github.com/pgrun/pgrun/runtime/secret"
+)
+
+// called is a call of during with a function of Go's.
+func called(t *testing.T, f func() error) (*builtin.Call, duringParams) {
+	c := &builtin.Call{
+		Thread: &starlark.Thread{}, Name: "guard.during",
+		Scope: &builtin.Scope{Context: t.Context(), Host: inventory.NewHost("m", nil), Report: func(builtin.Event) {}},
+	}
+	function := starlark.NewBuiltin("f", func(*starlark.Thread, *starlark.Builtin, starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
+		return starlark.String("done"), f()
+	})
+	return c, duringParams{During: builtin.Callable{Callable: function}, guarded: defaults, Timeout: 20 * time.Second}
+}
+
+// live has the watchers of a guard see what the world's nodes do, as they would by themselves, without asking.
+func (w *world) live(g *guard) {
+	for _, m := range g.machines {
+		m.watcher.open = func() session {
+			return &fakeSession{Reader: server.Host, lost: make(chan struct{}), answers: alive, dials: true}
+		}
+	}
+	w.sql("UPDATE pgautofailover.node SET reporttime = clock_timestamp() + interval '1 hour'")
+}
+
+// The function runs while the guard guards, and what it returned comes back, or its error, with the guard's end.
+func TestDuring(t *testing.T) {
+	for _, want := range []error{nil, errors.New("the function's own")} {
+		w := newWorld(t)
+		g, said := w.guard()
+		w.live(g)
+		c, p := called(t, func() error {
+			said.has(t, "guards a, which b stands by for")
+			return want
+		})
+		value, tries, err := g.during(c, p)
+		if !errors.Is(err, want) || value != starlark.Value(starlark.String("done")) && err == nil || len(tries) > 0 {
+			t.Errorf("%v, %v, %v", value, tries, err)
+		}
+		if g.monitor.conn != nil {
+			t.Error("the guard has not ended")
+		}
+	}
+}
+
+// What the guard did is told.
+func TestDuringSteps(t *testing.T) {
+	w := newWorld(t)
+	g, _ := w.guard()
+	w.live(g)
+	c, p := called(t, func() error {
+		defer time.Sleep(3 * g.every)
+		return g.machines[0].configure(t.Context(), map[string]string{fencedKey: "1"})
+	})
+	_, tries, err := g.during(c, p)
+	if err != nil || len(tries) != 1 || tries[0].kind != unmark || tries[0].node.Name != "a" || tries[0].err != nil || tries[0].took <= 0 || time.Since(tries[0].at) > time.Minute {
+		t.Fatalf("%+v, %v", tries, err)
+	}
+	tries[0].err = errors.New("no")
+	seen := stepsOf(secret.NewMask(), tries).(*starlark.List).Index(0).String()
+	for _, want := range []string{`step = "unmark"`, `node = "a"`, `error = "no"`, "at = 20", "took = "} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("no %s in %s", want, seen)
+		}
+	}
+}
+
+// Where the guard cannot guard, the function is not called.
+func TestDuringWithoutGuard(t *testing.T) {
+	w := newWorld(t)
+	g, _ := w.guard()
+	w.live(g)
+	w.instances["b"].Config[switchKey] = "off"
+	c, p := called(t, func() error { t.Error("called"); return nil })
+	p.Timeout = time.Second
+	_, _, err := g.during(c, p)
+	var failure *builtin.Failure
+	if !errors.As(err, &failure) || !strings.Contains(err.Error(), "it does not guard after 1s: does nothing: the instance of b has user.pgrun.guard = off") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A dry run calls the function, and nothing else. A script sees what its arguments lack, and what it gets back.
+func TestDuringInScript(t *testing.T) {
+	b := builtintest.New(t, builtintest.Machine{Reader: server.Host, Host: server.Host}, Module())
+	r := b.Check(`
+r = guard.during(h, lambda: 42, hosts = [h])
+result = (r.value, r.steps)`)
+	if got := r.Globals["result"].String(); got != "(42, [])" {
+		t.Error(got)
+	}
+	b.Fails(`guard.during(h, lambda: 42, hosts = [])`, "guard.during: for parameter hosts: the list is empty")
+	b.Fails(`guard.during(h, lambda: 42, hosts = [h], timeout = "0s")`, "timeout: want more than 0s")
+	b.Fails(`guard.during(h, lambda: 42, hosts = [h], silence = "1s")`, "silence: 1s is less than 2s")
+	b.Fails(`guard.during(h, lambda: 42, hosts = [h], timeout = "200ms", every = "100ms")`, "db: guard.during: it does not guard after 200ms: ")
+	b.CheckFails(`guard.during(h, lambda: 1 // 0, hosts = [h])`)
+}
