@@ -101,6 +101,16 @@ func TestGuardLeavesHealthyPrimaryAlone(t *testing.T) {
 		happen func()
 	}{
 		{"its agents killed", func() { l.incusCLI(t, "exec", primary, "--", "pkill", "-9", "-f", "^/run/pgrun/agent-") }},
+		{"its agents stopped, so that only new sessions answer", func() {
+			l.incusCLI(t, "exec", primary, "--", "pkill", "-STOP", "-f", "^/run/pgrun/agent-")
+			time.Sleep(8 * time.Second)
+			l.incusCLI(t, "exec", primary, "--", "sh", "-c", "pkill -9 -f '^/run/pgrun/agent-' || true")
+		}},
+		{"the network of the primary cut, which the guard does not need", func() { l.cut(primary, 8*time.Second) }},
+		{"the monitor restarted", func() {
+			p.prints("does nothing: the monitor, ", func() { must(t, l.incus.Restart(t.Context(), l.monitor(), true)) })
+			p.prints(guardsLine, func() {})
+		}},
 		{"the Incus daemon silent", func() { silence(t, 8*time.Second) }},
 		{"the Incus daemon killed and started", func() { restartDaemon(t) }},
 		{"a busy machine", func() { busy(10 * time.Second) }},
@@ -118,6 +128,29 @@ func TestGuardLeavesHealthyPrimaryAlone(t *testing.T) {
 			}
 		}
 	}
+}
+
+// cut has an instance's packets to others on its bridge dropped for a while, both ways. A timer of its own lets them pass again whatever
+// becomes of the test.
+func (l *lab) cut(name string, d time.Duration) {
+	l.t.Helper()
+	addresses, err := l.incus.Addresses(l.t.Context(), name)
+	must(l.t, err)
+	var rules string
+	for _, a := range addresses {
+		if a.Family == "inet" && a.Scope == "global" {
+			rules += "  ip saddr " + a.Address + " drop\n  ip daddr " + a.Address + " drop\n"
+		}
+	}
+	if rules == "" {
+		l.t.Fatalf("%s has no address: %v", name, addresses)
+	}
+	const heal = "nft delete table bridge pgrun_e2e_guard"
+	undo := exec.Command("sh", "-c", `sleep "$1"; `+heal, "sh", d.String())
+	_ = exec.Command("sh", "-c", heal).Run() // of a test that was killed
+	must(l.t, undo.Start())
+	shell(l.t, "nft -f - <<'END'\ntable bridge pgrun_e2e_guard {\n chain forward {\n  type filter hook forward priority 0;\n"+rules+" }\n}\nEND")
+	must(l.t, undo.Wait())
 }
 
 // silence stops the Incus daemon for a while, as if the way to it were cut. A timer of its own lets it go on whatever becomes of the test.
@@ -175,4 +208,74 @@ func TestGuardsBesideEachOther(t *testing.T) {
 		t.Errorf("%s is %s (%v)", primary, instance.Status, err)
 	}
 	l.unmarked(primary)
+}
+
+// A standby that could not take over without loss, or at all, is not asked for when the primary is stopped: somebody is called.
+func TestGuardCallsSomebody(t *testing.T) {
+	const cannot = "could not have "
+	for _, x := range []struct {
+		name   string
+		happen func(l *lab, p *process, standby string)
+		undo   func(l *lab, standby string)
+		says   string
+	}{
+		{"the keeper of the standby is dead", func(l *lab, _ *process, standby string) {
+			l.incusCLI(l.t, "exec", standby, "--", "pkill", "-STOP", "-x", "pg_autoctl")
+			time.Sleep(7 * time.Second) // reports come every second or two
+		}, func(l *lab, standby string) {
+			l.incusCLI(l.t, "exec", standby, "--", "pkill", "-CONT", "-x", "pg_autoctl")
+		}, "does not answer either"},
+		{"the standby is not in the quorum", func(l *lab, p *process, standby string) {
+			p.prints(cannot, func() {
+				l.monitorSQL("UPDATE pgautofailover.node SET replicationquorum = false WHERE nodename = '" + standby + "'")
+			})
+		}, func(l *lab, standby string) {
+			l.monitorSQL("UPDATE pgautofailover.node SET replicationquorum = true WHERE nodename = '" + standby + "'")
+		}, "cannot take over"},
+		{"the standby is never to be promoted", func(l *lab, p *process, standby string) {
+			p.prints(cannot, func() {
+				l.monitorSQL("UPDATE pgautofailover.node SET candidatepriority = 0 WHERE nodename = '" + standby + "'")
+			})
+		}, func(l *lab, standby string) {
+			l.monitorSQL("UPDATE pgautofailover.node SET candidatepriority = 50 WHERE nodename = '" + standby + "'")
+		}, "cannot take over"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			l := newLab(t)
+			primary, standby := l.one("primary"), l.one("secondary")
+			p := l.guard("--output", "json")
+			p.until(guardsLine + primary)
+			defer func() {
+				must(t, l.incus.Start(t.Context(), primary))
+				x.undo(l, standby)
+			}()
+			x.happen(l, p, standby)
+			p.prints(`"alarm":true`, func() { must(t, l.incus.Stop(t.Context(), primary, true)) })
+			if !strings.Contains(p.printed(), x.says) {
+				t.Errorf("no %q in:\n%s", x.says, p.printed())
+			}
+			time.Sleep(3 * time.Second)
+			if strings.Contains(p.printed(), asksLine) {
+				t.Errorf("it has asked for %s:\n%s", standby, p.printed())
+			}
+		})
+	}
+}
+
+// monitorSQL has the monitor's database, as its superuser, run a statement.
+func (l *lab) monitorSQL(statement string) {
+	l.t.Helper()
+	l.incusCLI(l.t, "exec", "-T", "--cwd", "/", l.monitor(), "--", "runuser", "-u", "postgres", "--", "psql", "-X", "-v", "ON_ERROR_STOP=1", "-d", "pg_auto_failover", "-c", statement)
+}
+
+// prints waits until the process prints a text again, after something has happened.
+func (p *process) prints(text string, happen func()) {
+	p.t.Helper()
+	before := len(p.printed())
+	happen()
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(p.printed()[before:], text); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("has not printed %q since:\n%s", text, p.printed())
+		}
+	}
 }
