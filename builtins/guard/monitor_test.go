@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,17 +64,21 @@ func TestMonitorReport(t *testing.T) {
 	}
 }
 
-// A monitor that is slow holds no look up for longer than the look is good for.
-func TestLookAtSlowMonitor(t *testing.T) {
+// A monitor that hangs, and obeys no request to cancel, holds no look up for longer than the look is good for.
+func TestLookAtMonitorThatHangs(t *testing.T) {
 	w := newWorld(t)
 	g, _ := w.guard()
 	if v := w.look(g); v.why != "" {
 		t.Fatal(v.why)
 	}
-	w.sql("ALTER TABLE pgautofailover.node RENAME TO slow; CREATE VIEW pgautofailover.node AS SELECT s.* FROM pgautofailover.slow s, LATERAL (SELECT pg_sleep(5)) x")
+	pid := int(g.monitor.conn.PgConn().PID())
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
 	began := now()
 	v := g.look(t.Context())
-	if took := now().since(began); took > lookTimeout+300*time.Millisecond || !strings.Contains(v.why, "the monitor, m, does not answer") {
+	if took := now().since(began); took > lookTimeout+500*time.Millisecond || !strings.Contains(v.why, "the monitor, m, does not answer") {
 		t.Errorf("%s: %q", took, v.why)
 	}
 }
