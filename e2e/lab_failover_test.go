@@ -19,6 +19,9 @@ const (
 func TestFailoverPasses(t *testing.T) {
 	l := newLab(t)
 	victim := l.one("primary")
+	if r := l.exits(0, command("test_pg_failover.star", "--check"), stoppedLine+victim); strings.Contains(r.out, "failed: ") {
+		t.Errorf("a dry run failed:\n%s", r.out)
+	}
 	r := l.exits(0, command("test_pg_failover.star", "--output", "json"), "PASS: ")
 	data := r.data(t)
 	if data["result"] != "PASS" || data["victim"] != victim || data["primary"] == victim || data["lost"] != 0.0 {
