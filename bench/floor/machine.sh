@@ -24,13 +24,13 @@ stat -c '%n %F %U %G %a %Y' /usr/share/zoneinfo/Etc/UTC /etc/timezone /etc/defau
 	/etc/postgresql-common/createcluster.d /etc/postgresql-common/createcluster.d/pgrun.conf \
 	/etc/pgaf /var/lib/postgresql/17 /var/log/pgaf \
 	/etc/pgaf/ca.crt /etc/pgaf/server.crt /etc/pgaf/server.key \
-	/etc/pgaf/pg_hba.conf /etc/pgaf/pg_ident.conf /etc/pgaf/postgresql.conf \
+	/etc/pgaf/pg_hba.conf /etc/pgaf/pg_ident.conf /etc/pgaf/postgresql.conf /etc/pgaf/before_pg_autoctl \
 	/etc/systemd/system/pg_autoctl.service /etc/systemd/system/multi-user.target.wants/pg_autoctl.service \
 	$pgdata/postgresql.conf $pgdata/postgresql.auto.conf $pgdata/postgresql-auto-failover.conf
 
 # The same: their content.
 sha256sum /etc/timezone /etc/default/locale /etc/security/limits.d/90-pgrun.conf /etc/postgresql-common/createcluster.d/pgrun.conf \
-	/etc/pgaf/server.key /etc/pgaf/pg_hba.conf /etc/pgaf/pg_ident.conf /etc/pgaf/postgresql.conf \
+	/etc/pgaf/server.key /etc/pgaf/pg_hba.conf /etc/pgaf/pg_ident.conf /etc/pgaf/postgresql.conf /etc/pgaf/before_pg_autoctl \
 	/etc/systemd/system/pg_autoctl.service
 
 # Install PostgreSQL: no cluster "main" of the distribution's.
