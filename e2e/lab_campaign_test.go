@@ -19,11 +19,12 @@ func TestCampaign(t *testing.T) {
 		return command("failover_campaign.star", "-e", "results="+results, "-e", "faults=switchover,cut from the peer,pause", "-e", "guard=on", "-e", "hold=5s")
 	}
 	p := l.start(campaign())
-	p.until("1 of 3: ")
-	p.until("nft -f -")
+	p.until("incus.frozen: freeze instance ")
 	must(t, p.cmd.Process.Kill())
 	p.wait()
 	r := l.exits(0, campaign(), "cycles to do, ", "3 of 3: ")
+	l.unmarked(l.one("primary"))
+	l.unmarked(l.one("secondary"))
 	if strings.Contains(r.out, "NOT AS EXPECTED") {
 		t.Errorf("printed:\n%s", r.out)
 	}
@@ -44,13 +45,19 @@ func TestCampaign(t *testing.T) {
 // before.
 func TestSelfFencing(t *testing.T) {
 	l := newLab(t)
-	victim := l.one("primary")
+	victim := l.one("secondary")
 	inside(t, victim, "dpkg -s nftables > /dev/null 2>&1 || { apt-get -qq update && apt-get -qq -y install nftables > /dev/null; }")
 	heal := func() { // also in a clean-up, where the test's context has ended
 		_ = exec.Command("incus", "exec", "-T", victim, "--", "sh", "-c", "nft delete table inet pgrun_test; systemctl stop pgrun-test.timer").Run()
 	}
 	t.Cleanup(heal)
-	inside(t, victim, `systemd-run --quiet --collect --unit=pgrun-test --on-active=3m nft delete table inet pgrun_test
+	// As if its keeper had never been without the monitor.
+	inside(t, victim, `systemctl stop pg_autoctl
+dd if=/dev/zero of=$(find /var/lib/postgresql/.local -name pg_autoctl.state) bs=1 seek=64 count=8 conv=notrunc status=none
+systemctl start pg_autoctl`)
+	l.heal()
+	l.exits(0, command("pg_switchover.star", "-e", "to="+victim))
+	inside(t, victim, `systemd-run --quiet --collect --unit=pgrun-test --on-active=3m --timer-property=AccuracySec=1s nft delete table inet pgrun_test
 nft -f - <<'E'
 table inet pgrun_test {
 	chain input { type filter hook input priority 0; iifname != "lo" drop; }

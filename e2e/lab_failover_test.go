@@ -169,8 +169,8 @@ func TestFailoverUnderCron(t *testing.T) {
 	l := newLab(t)
 	dir := t.TempDir()
 	c := command("test_pg_failover.star")
-	table := "PATH=/usr/bin:/bin\n* * * * * root [ -e " + dir + "/began ] || { touch " + dir + "/began; " +
-		c.Path + " test_pg_failover.star > " + dir + "/out 2>&1; echo $? > " + dir + "/code; }\n"
+	line := strings.Join(append(c.Env, c.Args...), " ") // none has a space in it
+	table := "* * * * * root [ -e " + dir + "/began ] || { touch " + dir + "/began; env -i " + line + " > " + dir + "/out 2>&1; echo $? > " + dir + "/code; }\n"
 	must(t, os.WriteFile(filepath.Join(dir, "crontab"), []byte(table), 0o600))
 	must(t, os.Mkdir(filepath.Join(dir, "empty"), 0o700))
 	must(t, os.WriteFile(filepath.Join(dir, "pid"), nil, 0o600))
@@ -180,7 +180,7 @@ touch /run/crond.pid
 mount --bind crontab /etc/crontab
 mount --bind pid /run/crond.pid
 exec cron -f`, "sh", dir)
-	l.start(cron)
+	p := l.start(cron)
 	code := filepath.Join(dir, "code")
 	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		if content, err := os.ReadFile(code); err == nil && strings.HasSuffix(string(content), "\n") {
@@ -188,7 +188,7 @@ exec cron -f`, "sh", dir)
 		}
 		if time.Now().After(deadline) {
 			out, _ := os.ReadFile(filepath.Join(dir, "out")) // for the message
-			t.Fatalf("cron has not run it to its end: %s", out)
+			t.Fatalf("cron has not run it to its end: %s%s", p.printed(), out)
 		}
 	}
 	content, err := os.ReadFile(code)

@@ -147,7 +147,8 @@ func (l *lab) cut(name string, d time.Duration) {
 	}
 	const heal = "nft delete table bridge pgrun_e2e_guard"
 	undo := exec.Command("sh", "-c", `sleep "$1"; `+heal, "sh", d.String())
-	_ = exec.Command("sh", "-c", heal).Run() // of a test that was killed
+	undo.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives whatever ends the test
+	_ = exec.Command("sh", "-c", heal).Run()              // of a test that was killed
 	must(l.t, undo.Start())
 	shell(l.t, "nft -f - <<'END'\ntable bridge pgrun_e2e_guard {\n chain forward {\n  type filter hook forward priority 0;\n"+rules+" }\n}\nEND")
 	must(l.t, undo.Wait())
@@ -160,6 +161,7 @@ func silence(t *testing.T, d time.Duration) {
 	must(t, err)
 	pids := strings.Fields(string(out))
 	undo := exec.Command("sh", append([]string{"-c", `sleep "$1"; shift; kill -CONT "$@"`, "sh", d.String()}, pids...)...)
+	undo.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives whatever ends the test
 	must(t, undo.Start())
 	must(t, exec.CommandContext(t.Context(), "kill", append([]string{"-STOP"}, pids...)...).Run())
 	must(t, undo.Wait())

@@ -193,8 +193,10 @@ func (v view) returning(otherwise step, silence time.Duration) step {
 		case n.mark() == "":
 		case n.off:
 			held = append(held, fmt.Sprintf("%s, which has %s = off", n.Name, switchKey))
-		case n.mark() != number:
+		case n.mark() != number && n.status == "Running":
 			return step{kind: unmark, node: n, why: fmt.Sprintf("it was that of a node with the number %s, and this one has %s", n.mark(), number)}
+		case n.mark() != number:
+			held = append(held, fmt.Sprintf("%s, whose mark is that of a node with the number %s, and this one has %s", n.Name, n.mark(), number))
 		case n.status == "Running":
 			return step{kind: unmark, node: n, why: "it runs"}
 		case n.status == "Stopped":

@@ -144,7 +144,7 @@ func TestDecide(t *testing.T) {
 		{"fenced, and the other is left alone", a("a", demoted, demoted, "stopped", "fenced"), a("b", "wait_primary", "wait_primary", "promoted", "off"), "let in a", ""},
 		{"it is back, and the other is left alone", a("a", secondary, secondary, "fenced"), a("b", primary, primary, "promoted", "off"), "unmark a", ""},
 		{"fenced, and the other is none of the hosts", a("a", demoted, demoted, "stopped", "fenced"), a("b", "wait_primary", "wait_primary", "unknown"), "let in a", ""},
-		{"fenced, and made anew by that name", a("a", secondary, secondary, "stopped", "fenced as another"), a("b", primary, primary, "promoted"), "unmark a", "number 7"},
+		{"fenced, and made anew by that name", a("a", secondary, secondary, "stopped", "fenced as another"), a("b", primary, primary, "promoted"), "watch!", "number 7"},
 	} {
 		for _, nodes := range [][]node{{x.old, x.next}, {x.next, x.old}} {
 			s := decide(view{taken: at, nodes: nodes}, silent)

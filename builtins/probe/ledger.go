@@ -8,6 +8,7 @@ import (
 
 	starlarktime "go.starlark.net/lib/time"
 	"go.starlark.net/starlark"
+	"go.starlark.net/starlarkstruct"
 )
 
 // write names a write: the row that it inserts.
@@ -101,6 +102,25 @@ func (l *ledger) gap() (longest time.Duration, from time.Time) {
 		return end.Sub(last), last
 	}
 	return l.longest, l.longFrom
+}
+
+// gapIn returns the longest time without an acknowledged write, of those that ended after a time and began before another, and when
+// it began. One that goes on has not ended yet.
+func (l *ledger) gapIn(after, before time.Time) (longest time.Duration, from time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, a := range l.acks {
+		next := time.Now()
+		if i+1 < len(l.acks) {
+			next = l.acks[i+1].at
+		} else if !l.end.IsZero() {
+			next = l.end
+		}
+		if next.After(after) && a.at.Before(before) && next.Sub(a.at) > longest {
+			longest, from = next.Sub(a.at), a.at
+		}
+	}
+	return longest, from
 }
 
 // first returns the first write after a time that a server acknowledged, any but the one named besides.
@@ -203,7 +223,7 @@ func (h handle) Freeze()               {}
 func (h handle) Truth() starlark.Bool  { return true }
 func (h handle) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: %s", h.Type()) }
 func (h handle) AttrNames() []string {
-	return []string{"acknowledged", "first_write", "gap", "indeterminate"}
+	return []string{"acknowledged", "first_write", "gap", "gap_in", "indeterminate"}
 }
 
 // Attr tells what the writers have seen so far.
@@ -218,6 +238,8 @@ func (h handle) Attr(name string) (starlark.Value, error) {
 		return starlarktime.Duration(gap), nil
 	case "first_write":
 		return starlark.NewBuiltin(name, h.firstWrite), nil
+	case "gap_in":
+		return starlark.NewBuiltin(name, h.gapInWindow), nil
 	}
 	return nil, nil
 }
@@ -232,4 +254,13 @@ func (h handle) firstWrite(_ *starlark.Thread, f *starlark.Builtin, args starlar
 		return starlarktime.Time(a.at), nil
 	}
 	return starlark.None, nil
+}
+
+func (h handle) gapInWindow(_ *starlark.Thread, f *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var after, before starlarktime.Time
+	if err := starlark.UnpackArgs(f.Name(), args, kwargs, "after", &after, "before", &before); err != nil {
+		return nil, err
+	}
+	gap, from := h.gapIn(time.Time(after), time.Time(before))
+	return starlarkstruct.FromStringDict(starlark.String("gap"), starlark.StringDict{"took": starlarktime.Duration(gap), "began": moment(from)}), nil
 }

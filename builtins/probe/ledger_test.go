@@ -48,3 +48,18 @@ func TestStaleReads(t *testing.T) {
 		t.Errorf("got %+v", *r)
 	}
 }
+
+func TestGapIn(t *testing.T) {
+	l := newLedger()
+	for _, ms := range []int{0, 10, 500, 510, 2000} {
+		l.acks = append(l.acks, ack{at: at(ms)})
+	}
+	l.end = at(9000)
+	for _, x := range []struct{ after, before, took, began int }{
+		{5, 600, 1490, 510}, {5, 505, 490, 10}, {600, 1000, 1490, 510}, {1, 8, 10, 0}, {3000, 4000, 7000, 2000},
+	} {
+		if took, began := l.gapIn(at(x.after), at(x.before)); took != at(x.took).Sub(at(0)) || !began.Equal(at(x.began)) {
+			t.Errorf("between %d and %d: %s from %s", x.after, x.before, took, began)
+		}
+	}
+}

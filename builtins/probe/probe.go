@@ -31,7 +31,8 @@ func Module() builtin.Module {
 				Name: "writes", Positional: 1,
 				Doc: "Calls a function while clients write to PostgreSQL, then looks whether every write that was acknowledged is still there, on the one server that takes writes by then. " +
 					"The function has one parameter: a struct of acknowledged, indeterminate (counts) and gap (the longest time without an acknowledged write) so far, and first_write(besides = server, after = time), " +
-					"the time of the first write that another server than that one, or any server after that time, acknowledged; None while there is none. " +
+					"the time of the first write that another server than that one, or any server after that time, acknowledged; None while there is none, " +
+					"and gap_in(after = time, before = time), a struct of took and began: the longest time without an acknowledged write, of those that ended after the one and began before the other. " +
 					"Returns a struct of value (what the function returned), acknowledged, indeterminate, gap, gap_began (its beginning; None before the first acknowledgement), " +
 					"lost: a list of the writes that are gone, with writer, number, server and at, unverified: why they could not be looked for, empty where they could, " +
 					"overlapping: a list of the acknowledged writes of a server in whose place another one had acknowledged later ones by then, as lost, " +

@@ -36,8 +36,12 @@ func (r *run) ask(conn *connection) bool {
 	acknowledged := r.record.acknowledgedSoFar()
 	var standby bool
 	var last []int
-	err := conn.QueryRow(ctx, "SELECT pg_is_in_recovery(), ARRAY(SELECT coalesce((SELECT max(number) FROM "+table+" WHERE writer = w), 0) FROM generate_series(1, $1) w ORDER BY w)",
-		r.Writers).Scan(&standby, &last)
+	// In this order: one that was a standby when it was asked for what it has may call itself the primary a moment later.
+	err := conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&standby)
+	if err == nil {
+		err = conn.QueryRow(ctx, "SELECT ARRAY(SELECT coalesce((SELECT max(number) FROM "+table+" WHERE writer = w), 0) FROM generate_series(1, $1) w ORDER BY w)",
+			r.writers()).Scan(&last)
+	}
 	if err != nil {
 		return false
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
-// write is a writer's life: it connects, writes until the connection breaks, and connects again, until the
+// write is a writer's life: it connects to one of some servers, writes until the connection breaks, and connects again, until the
 // run stops it. It says once that it has written.
-func (r *run) write(writer int, wrote chan<- struct{}) {
+func (r *run) write(writer int, to cluster, wrote chan<- struct{}) {
 	var conn *connection
 	defer func() {
 		if conn != nil {
@@ -22,7 +22,7 @@ func (r *run) write(writer int, wrote chan<- struct{}) {
 	for number := 1; r.writing.Err() == nil; number++ {
 		if conn == nil {
 			var err error
-			if conn, err = r.servers.connect(r.writing); err != nil {
+			if conn, err = to.connect(r.writing); err != nil {
 				return // stopped
 			}
 		}

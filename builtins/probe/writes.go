@@ -22,7 +22,7 @@ type writesParams struct {
 	Password     builtin.Text      `star:"password,required" doc:"Its password."`
 	CA           builtin.Text      `star:"ca,required" doc:"The certificate, in PEM form, of the authority that the servers' certificates are verified with."`
 	Writers      int               `star:"writers" doc:"How many clients write at once, 100 at most."`
-	Readers      int               `star:"readers" doc:"How many clients read from each server at once, whatever that is just then, 100 at most: they look for a server that calls itself the primary, and lacks what was acknowledged."`
+	Readers      int               `star:"readers" doc:"How many clients read from each server at once, whatever that is just then, 100 at most: they look for a server that calls itself the primary, and lacks what was acknowledged. With them, one more client writes to each server, and to no other."`
 	Every        time.Duration     `star:"every" doc:"Pause of each client between two writes."`
 	WriteTimeout time.Duration     `star:"write_timeout" doc:"After how long a write that is not acknowledged counts as indeterminate. The client connects anew then."`
 	Timeout      time.Duration     `star:"timeout" doc:"How long to look for a server that takes writes: before the function is called, and again afterwards to verify."`
@@ -150,7 +150,7 @@ func (r *run) begin(ctx context.Context) error {
 	r.writing, r.stop = context.WithCancel(ctx)
 	wrote := make(chan struct{}, r.Writers)
 	for i := range r.Writers {
-		r.clients.Go(func() { r.write(i+1, wrote) })
+		r.clients.Go(func() { r.write(i+1, r.servers, wrote) })
 	}
 	for range r.Writers {
 		select {
@@ -160,12 +160,24 @@ func (r *run) begin(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("no acknowledged write after %s", r.Timeout), r.servers.problems())
 		}
 	}
-	for _, s := range r.servers {
+	for i, s := range r.servers {
+		if r.Readers > 0 {
+			r.clients.Go(func() { r.write(r.Writers+i+1, cluster{s}, nil) })
+		}
 		for range r.Readers {
 			r.clients.Go(func() { r.read(s) })
 		}
 	}
 	return nil
+}
+
+// writers is how many there are: those that take any server, and with readers one that stays with each, to which an old primary that
+// is back might acknowledge what the others do not ask it for any more.
+func (r *run) writers() int {
+	if r.Readers == 0 {
+		return r.Writers
+	}
+	return r.Writers + len(r.servers)
 }
 
 // end stops the clients, each writer after the write that it is at.

@@ -132,7 +132,7 @@ func TestHostileStrings(t *testing.T) {
 
 func TestExitCodes(t *testing.T) {
 	dir := t.TempDir()
-	store(t, dir, "campaign.json", campaign.Campaign{Version: 1, Started: time.Unix(1e9, 0), Faults: []string{hostile}, Planned: 2,
+	store(t, dir, "campaign.json", campaign.Campaign{Version: 1, Started: time.Unix(1e9, 0), Faults: []string{hostile}, Planned: 1,
 		Versions: map[string]string{}, Settings: map[string]string{}})
 	good, bad := cycle(1), cycle(2)
 	bad.Outcome = campaign.NoEffect

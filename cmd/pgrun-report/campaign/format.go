@@ -1,7 +1,7 @@
 // Package campaign is what a failover campaign leaves in its directory, and what it adds up to.
 //
-// failover_campaign.star does something to a formation again and again, a cycle each: it kills the primary, cuts it
-// off, fills its disk. All the while clients write and read, and every acknowledged write is looked for afterwards.
+// failover_campaign.star does something to a formation again and again, a cycle each: it kills the primary, or cuts it
+// off. All the while clients write and read, and every acknowledged write is looked for afterwards.
 // The directory has
 //
 //	campaign.json     what was planned, with what, on what: Campaign
@@ -55,6 +55,7 @@ type Cycle struct {
 	Fault    string    `json:"fault"`
 	Guard    bool      `json:"guard"`
 	Timers   string    `json:"timers"`
+	Run      int       `json:"run"`      // which of those with the same fault, guard and timers, from 0
 	Expected []Outcome `json:"expected"` // one of these
 	Outcome  Outcome   `json:"outcome"`
 	OK       bool      `json:"ok"`
@@ -123,5 +124,5 @@ func (c *Campaign) Repeat() string {
 	if c.Command != "" {
 		return c.Command
 	}
-	return "pgrun failover_campaign.star -e seed=" + decimal(c.Seed) + " -e cycles=" + decimal(int64(c.Planned))
+	return "pgrun failover_campaign.star -e seed=" + decimal(c.Seed)
 }

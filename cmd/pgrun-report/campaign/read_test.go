@@ -10,7 +10,7 @@ import (
 const (
 	goodCampaign = `{"version": 1, "seed": 42, "started": "2026-11-27T08:00:00Z", "faults": ["forced stop"], "cycles": 2,
 		"versions": {"pgrun": "1"}, "settings": {}, "machine": "2 processors", "targets": [{"fault": "forced stop", "guard": true, "timers": "fast", "p50": 1.5}]}`
-	goodCycle = `{"version": 1, "cycle": 1, "fault": "forced stop", "guard": true, "timers": "fast", "expected": ["failover"],
+	goodCycle = `{"version": 1, "cycle": 1, "fault": "forced stop", "guard": true, "timers": "fast", "run": 0, "expected": ["failover"],
 		"outcome": "failover", "ok": true, "why": "", "victim": "a", "primary": null, "began": "2026-11-27T08:00:01.250Z",
 		"events": [{"at": -0.5, "who": "client", "what": "writes"}], "times": {"detected": null, "writable": 1.5},
 		"acknowledged": 12, "indeterminate": 3, "lost": null, "overlapping": 0, "stale_reads": 0, "reads": 4, "gap": 1.5}`
