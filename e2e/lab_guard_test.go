@@ -264,10 +264,22 @@ func TestGuardCallsSomebody(t *testing.T) {
 	}
 }
 
-// monitorSQL has the monitor's database, as its superuser, run a statement.
-func (l *lab) monitorSQL(statement string) {
+// psql is a psql on the monitor's database, as its superuser.
+func (l *lab) psql(statements ...string) *exec.Cmd {
 	l.t.Helper()
-	l.incusCLI(l.t, "exec", "-T", "--cwd", "/", l.monitor(), "--", "runuser", "-u", "postgres", "--", "psql", "-X", "-v", "ON_ERROR_STOP=1", "-d", "pg_auto_failover", "-c", statement)
+	args := []string{"exec", "-T", "--cwd", "/", l.monitor(), "--", "runuser", "-u", "postgres", "--", "psql", "-XAt", "-v", "ON_ERROR_STOP=1", "-d", "pg_auto_failover"}
+	for _, statement := range statements {
+		args = append(args, "-c", statement)
+	}
+	return exec.Command("incus", args...)
+}
+
+// monitorSQL has the monitor's database run a statement, and returns what it prints.
+func (l *lab) monitorSQL(statement string) string {
+	l.t.Helper()
+	r := run(l.psql(statement))
+	r.check(l.t, 0)
+	return r.out
 }
 
 // prints waits until the process prints a text again, after something has happened.

@@ -64,10 +64,12 @@ var errRefused = errors.New("it is not in the quorum, or is never to be promoted
 func (m *monitor) promote(ctx context.Context, node string) error {
 	return m.ask(ctx, func(ctx context.Context) error {
 		var promoted bool
-		err := m.conn.QueryRow(ctx, `
-			SELECT pgautofailover.perform_promotion($1, $2) FROM pgautofailover.node
-			WHERE formationid = $1 AND nodename = $2 AND replicationquorum AND candidatepriority > 0
-			  AND (SELECT count(*) FROM pgautofailover.node WHERE formationid = $1) = 2`, m.formation, node).Scan(&promoted)
+		err := pgautoctl.BetweenReports(ctx, m.conn, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, `
+				SELECT pgautofailover.perform_promotion($1, $2) FROM pgautofailover.node
+				WHERE formationid = $1 AND nodename = $2 AND replicationquorum AND candidatepriority > 0
+				  AND (SELECT count(*) FROM pgautofailover.node WHERE formationid = $1) = 2`, m.formation, node).Scan(&promoted)
+		})
 		if errors.Is(err, pgx.ErrNoRows) || err == nil && !promoted {
 			err = errRefused
 		}

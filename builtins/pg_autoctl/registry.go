@@ -230,12 +230,45 @@ func seconds(s *float64) time.Duration {
 	return time.Duration(or(s) * float64(time.Second)).Round(time.Millisecond)
 }
 
-// call runs one of the monitor's functions.
+// call runs one of the monitor's functions that change what nodes are to become.
 func (s server) call(ctx context.Context, h host.Host, sql string, args ...any) error {
 	return postgres.Write(ctx, h, s.target(MonitorDatabase), func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, sql, args...)
-		return err
+		return BetweenReports(ctx, conn, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, sql, args...)
+			return err
+		})
 	})
+}
+
+const (
+	// lockNotAvailable is PostgreSQL's code for a lock_timeout.
+	lockNotAvailable = "55P03"
+
+	// betweenTries bounds how often a time between reports is waited for.
+	betweenTries = 20
+)
+
+// BetweenReports runs f in a transaction on a connection to a monitor's database, while no report of a node is in the midst.
+//
+// pg_auto_failover (2.2) reads a reporting node's row before it waits for its turn, and then decides by what it has read. A primary whose
+// report waits while it is told to end is told to go on, alone and without synchronous replication, though its standby takes over: what it
+// acknowledges from then on is lost. With the table of nodes locked first, a report has either been dealt with, or reads what f wrote.
+//
+// Other functions of the monitor take their locks in another order. So the wait for one is short of deadlock_timeout, 1s, after which
+// PostgreSQL could end the other transaction instead, and is tried again.
+func BetweenReports(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) (err error) {
+	for range betweenTries {
+		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'; LOCK TABLE pgautofailover.node IN ACCESS EXCLUSIVE MODE"); err != nil {
+				return err
+			}
+			return f(tx)
+		})
+		if postgres.Code(err) != lockNotAvailable {
+			return err
+		}
+	}
+	return err
 }
 
 // registry holds the parameters of the builtins that change a formation, called for its monitor's host.
