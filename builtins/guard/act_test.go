@@ -64,6 +64,24 @@ func TestGuardWithoutInterruption(t *testing.T) {
 	said.has(t, "asks the monitor to promote b: a is Running, and has given no sign of life for 2s, done in ")
 }
 
+// While the daemon is at stopping a primary, the standby takes over as far as it can; that the primary is stopped is told when it is.
+func TestGuardOfPrimaryBeingStopped(t *testing.T) {
+	w := newWorld(t)
+	g, _ := w.guard()
+	w.look(g)
+	w.stopping, w.hung = "a", "a"
+	if steps := strings.Join(w.goOn(g, 100), ", "); steps != "ask b, promote b" {
+		t.Errorf("steps: %s", steps)
+	}
+	w.instances["a"].Status = "Stopped"
+	if steps := strings.Join(w.goOn(g, 100), ", "); steps != "report a" {
+		t.Errorf("steps: %s", steps)
+	}
+	if states := w.states(); states != "demote_timeout/demoted wait_primary/wait_primary" {
+		t.Errorf("states: %s", states)
+	}
+}
+
 // Where the monitor refuses, nothing is stopped, and the guard says so.
 func TestActRefused(t *testing.T) {
 	for _, x := range []struct{ change, says string }{

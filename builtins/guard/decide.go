@@ -98,7 +98,13 @@ func (v view) failover(silence time.Duration) step {
 	if !ok {
 		return step{kind: watch, why: v.healthy()}
 	}
-	gone := v.gone(old, silence)
+	gone, dying := v.gone(old, silence), false
+	if gone == "" {
+		gone = givenUp(old, standby)
+	}
+	if gone == "" {
+		gone, dying = v.dying(old)
+	}
 	switch {
 	case gone == "": // and if it is being demoted, that is a switchover, which needs nobody
 		return step{kind: watch, why: v.healthy()}
@@ -115,6 +121,10 @@ func (v view) failover(silence time.Duration) step {
 		return step{kind: ask, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
 	case !standby.takingOver():
 		return step{kind: watch, why: v.healthy()}
+	case dying && old.AssignedState == demoteTimeout && standby.promotable():
+		return step{kind: promote, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
+	case dying:
+		return step{kind: watch, why: fmt.Sprintf("%s %s, and %s is about to take over", old.Name, gone, standby.Name)}
 	case old.status != "Stopped":
 		return step{kind: fence, node: old, why: fmt.Sprintf("it %s, and %s is taking over", gone, standby.Name)}
 	case old.AssignedState == draining: // until the standby's keeper has said that it prepares
@@ -173,6 +183,26 @@ func (v view) gone(n node, silence time.Duration) string {
 		if min(quiet, v.taken.since(v.seeing)) >= silence && n.ReportAge >= max(silence, min(quiet, late)) {
 			return fmt.Sprintf("is %s, and has given no sign of life for %s", n.status, silence)
 		}
+	}
+	return ""
+}
+
+// dying says how a node is as good as gone, if it is: the daemon is at stopping its instance, for which it takes a second or more, and
+// its server, at least, does not answer any more. That is enough to ask, which can do no harm, and to have a standby's server take over that its keeper is about to
+// promote in any case. It is none to stop the node, or to tell that it is stopped.
+func (v view) dying(n node) (how string, yes bool) {
+	if n.status == "Running" && n.stopping && n.quiet(v.taken) {
+		return "is being stopped, and does not answer any more", true
+	}
+	return "", false
+}
+
+// givenUp says how a node that may be alive is one that the monitor itself replaces; empty where it does not, or where the node's
+// keeper may know of it and end its server: in a switchover it reports. One that is cut off does not, and the monitor would wait for
+// the demote timeout to pass.
+func givenUp(old, standby node) string {
+	if old.status == "Running" && (old.AssignedState == draining || old.AssignedState == demoteTimeout) && standby.takingOver() && old.ReportAge >= late {
+		return fmt.Sprintf("has not reported to the monitor for %s, which has given it up", late)
 	}
 	return ""
 }

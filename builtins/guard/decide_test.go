@@ -24,6 +24,10 @@ func a(name, reported, assigned string, words ...string) node {
 		switch word {
 		case "stopped":
 			n.status, n.unanswered, n.silent = "Stopped", 5, at-moment(time.Second)
+		case "dying":
+			n.stopping, n.broken = true, true
+		case "being stopped":
+			n.stopping = true
 		case "frozen":
 			n.status = "Frozen"
 		case "silent":
@@ -117,8 +121,22 @@ func TestDecide(t *testing.T) {
 		{"ephemeral, and it hangs", a("a", primary, primary, "silent", "ephemeral"), b, "watch!", "Incus would delete it"},
 		{"ephemeral, and accepted", a("a", primary, draining, "silent", "ephemeral"), a("b", secondary, preparePromotion), "watch!", ""},
 
+		{"it is being stopped, and answers", a("a", primary, primary, "being stopped"), b, "watch", "guards a"},
+		{"it is being stopped, and does not answer", a("a", primary, primary, "dying"), b, "ask b", "a is being stopped"},
+		{"it is being stopped, and its standby does not answer", a("a", primary, primary, "dying"), a("b", secondary, secondary, "not answering"), "watch!", ""},
+		{"it is being stopped, and its server is already", a("a", primary, primary, "being stopped", "served long ago"), b, "ask b", ""},
+		{"accepted, it is being stopped", a("a", primary, draining, "dying"), a("b", secondary, preparePromotion), "watch", "b is about to take over"},
+		{"the standby's keeper is about to promote it", a("a", primary, demoteTimeout, "dying"), a("b", preparePromotion, stopReplication), "promote b", ""},
+		{"its server is promoted", a("a", primary, demoteTimeout, "dying"), a("b", preparePromotion, stopReplication, "promoted"), "watch", "is being stopped"},
+		{"and the stop has hung", a("a", primary, demoteTimeout, "dying", "silent"), a("b", preparePromotion, stopReplication, "promoted"), "fence a", ""},
+
 		{"a switchover", a("a", primary, draining), a("b", secondary, preparePromotion), "watch", ""},
 		{"a switchover, further on", a("a", primary, demoteTimeout), a("b", preparePromotion, stopReplication), "watch", ""},
+		{"a switchover, and its keeper is slow", a("a", primary, draining, "reports now and then"), a("b", secondary, preparePromotion), "watch", ""},
+		{"the monitor replaces it, and it is cut off", a("a", primary, draining, "silent keeper"), a("b", secondary, preparePromotion), "fence a", "which has given it up"},
+		{"the monitor replaces it, and it is cut off, later", a("a", primary, demoteTimeout, "silent keeper"), a("b", preparePromotion, stopReplication), "fence a", ""},
+		{"the monitor replaces it, and its standby does not answer", a("a", primary, draining, "silent keeper"), a("b", secondary, preparePromotion, "not answering"), "watch!", ""},
+		{"it is cut off, and the monitor leaves it", a("a", primary, primary, "silent keeper"), b, "watch", ""},
 		{"accepted, and it hangs", a("a", primary, draining, "silent"), a("b", secondary, preparePromotion), "fence a", "b is taking over"},
 		{"accepted, it hangs, marked by a guard that was cut off", a("a", primary, draining, "silent", "fenced"), a("b", secondary, preparePromotion), "fence a", ""},
 		{"accepted, and it hangs, late", a("a", primary, demoteTimeout, "silent"), a("b", preparePromotion, stopReplication), "fence a", ""},
@@ -206,7 +224,7 @@ func TestDecideIsSafe(t *testing.T) {
 	conditions := [][]string{
 		{}, {"stopped"}, {"silent"}, {"frozen", "silent"}, {"silent", "reports"}, {"silent for a moment"}, {"asked once"}, {"not answering"},
 		{"served long ago"}, {"promoted"}, {"fenced"}, {"stopped", "fenced"}, {"silent", "fenced"}, {"off"}, {"stopped", "off"}, {"Error", "silent"},
-		{"stopped", "fenced as another"}, {"stopped", "fenced", "off"}, {"silent", "ephemeral"},
+		{"stopped", "fenced as another"}, {"stopped", "fenced", "off"}, {"silent", "ephemeral"}, {"silent keeper"}, {"dying"},
 	}
 	var nodes [2][]node
 	for i, name := range []string{"a", "b"} {
@@ -233,6 +251,7 @@ func TestDecideIsSafe(t *testing.T) {
 			}
 			stopped, marked := n.status == "Stopped", n.mark() == "1"
 			hangs := n.unanswered > 1 && at.since(n.silent) >= silent && n.ReportAge >= silent && (n.status == "Running" || n.status == "Frozen")
+			otherDying := other.status == "Running" && other.stopping && (other.broken || other.unanswered > 0 || at.since(other.served) > fresh)
 			otherStopped := other.status == "Stopped"
 			otherHangs := other.unanswered > 1 && at.since(other.silent) >= silent && other.ReportAge >= silent && (other.status == "Running" || other.status == "Frozen")
 			serves := func(n node) bool {
@@ -242,13 +261,14 @@ func TestDecideIsSafe(t *testing.T) {
 			var safe bool
 			switch s.kind {
 			case ask:
-				safe = (otherStopped || otherHangs) && other.settled(primary) && n.settled(secondary) && serves(n) && n.ReplicationQuorum && n.CandidatePriority > 0
+				safe = (otherStopped || otherHangs || otherDying) && other.settled(primary) && n.settled(secondary) && serves(n) && n.ReplicationQuorum && n.CandidatePriority > 0
 			case fence:
-				safe = hangs && (n.AssignedState == draining || n.AssignedState == demoteTimeout) && taking(other) && serves(other)
+				cutOff := n.status == "Running" && n.ReportAge >= late
+				safe = (hangs || cutOff) && (n.AssignedState == draining || n.AssignedState == demoteTimeout) && taking(other) && serves(other)
 			case report:
 				safe = stopped && n.AssignedState == demoteTimeout && taking(other)
 			case promote:
-				safe = otherStopped && other.settled(demoteTimeout) && n.AssignedState == stopReplication && serves(n)
+				safe = (otherStopped && other.settled(demoteTimeout) || otherDying && other.AssignedState == demoteTimeout) && n.AssignedState == stopReplication && serves(n)
 			case letIn:
 				lost := otherStopped || otherHangs
 				standby := n.AssignedState == demoted || n.AssignedState == secondary && (n.ReportedState == demoted || n.ReportedState == secondary)

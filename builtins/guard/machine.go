@@ -27,6 +27,7 @@ const (
 // daemon is what the guard has of Incus: an *incus.Server.
 type daemon interface {
 	Instance(ctx context.Context, name string) (incus.Instance, error)
+	Stopping(ctx context.Context, name string) (bool, error)
 	UpdateInstance(ctx context.Context, name string, want incus.Settings) error
 	Start(ctx context.Context, name string) error
 	Stop(ctx context.Context, name string, force bool) error
@@ -60,6 +61,7 @@ func newMachine(name string, h reached, target postgres.Target, wake func()) *ma
 // instance is how Incus finds it.
 type instance struct {
 	status    string // "Running", "Stopped", "Frozen", ...; empty where that is not known
+	stopping  bool   // the daemon is at it; looked for where the node is quiet
 	config    map[string]string
 	off       bool // by its configuration, or a profile's
 	ephemeral bool
@@ -89,7 +91,11 @@ func (m *machine) look(ctx context.Context) instance {
 		return instance{err: err}
 	}
 	i, err := s.Instance(ctx, name)
-	return instance{i.Status, i.Config, i.ExpandedConfig[switchKey] == "off", i.Ephemeral, err}
+	stopping := false
+	if err == nil && i.Status == "Running" && m.watcher.sign().quiet(now()) {
+		stopping, err = s.Stopping(ctx, name)
+	}
+	return instance{i.Status, stopping, i.Config, i.ExpandedConfig[switchKey] == "off", i.Ephemeral, err}
 }
 
 // Open starts an agent for a session of the watcher's own. It is that of transport.Transport.

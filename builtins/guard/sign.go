@@ -37,6 +37,9 @@ type sign struct {
 	silent     moment
 	unanswered int
 
+	// broken says that the session which had answered has ended, and that no question since has an answer.
+	broken bool
+
 	// served is when the server answered last, and recovering whether it was a standby then.
 	served     moment
 	recovering bool
@@ -120,6 +123,7 @@ type watcher struct {
 	another *way   // has not; nil where none is needed
 	made    moment // when another was made
 	asked   questions
+	broke   moment // when the session that had answered did; 0 where a question since has an answer
 	server  answer
 }
 
@@ -137,7 +141,13 @@ func (w *watcher) sign() sign {
 	if s.unanswered > 0 {
 		s.silent = w.asked[0].asked
 	}
+	s.broken = w.broke != 0
 	return s
+}
+
+// quiet reports whether the machine or its server does not answer any more, for the moment.
+func (s sign) quiet(at moment) bool {
+	return s.broken || s.unanswered > 0 || at.since(s.served) > fresh
 }
 
 // promoted says that the server is no standby any more, which it has not been asked yet.
@@ -165,6 +175,7 @@ func (w *watcher) run(ctx context.Context) {
 		next := time.NewTimer(pause)
 		select {
 		case <-w.lost():
+			w.breaks()
 			w.wake()
 			select {
 			case <-next.C:
@@ -240,6 +251,9 @@ func (w *watcher) answered(on *way, asked moment) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked.answer(asked)
+	if asked > w.broke {
+		w.broke = 0
+	}
 	switch on {
 	case w.another:
 		w.proven.hangUp()
@@ -247,6 +261,15 @@ func (w *watcher) answered(on *way, asked moment) {
 	case w.proven:
 		w.another.hangUp()
 		w.another = nil
+	}
+}
+
+// breaks notes that the session which had answered has ended.
+func (w *watcher) breaks() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broke == 0 {
+		w.broke = now()
 	}
 }
 

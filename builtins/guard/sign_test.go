@@ -207,4 +207,9 @@ func TestWatcherOfLinkThatBreaks(t *testing.T) {
 	before := woken.Load()
 	close(m.sessions[0].lost)
 	eventually(t, "a look", signEvery, func() bool { return woken.Load() > before })
+	if !w.sign().broken {
+		t.Error("the session that broke is not noted")
+	}
+	m.becomes(alive)
+	eventually(t, "an answer on another session", 5*time.Second, func() bool { return !w.sign().broken })
 }

@@ -65,6 +65,7 @@ type world struct {
 	does      func(action string)
 	did       []string
 	hung      string // the node that gives no sign of life though its instance runs
+	stopping  string // the node whose instance the daemon is at stopping
 	promoted  bool   // b's server was, by a guard
 }
 
@@ -110,6 +111,12 @@ func (d fakeDaemon) Instance(_ context.Context, name string) (incus.Instance, er
 	found := *i
 	found.Config, found.ExpandedConfig = maps.Clone(i.Config), maps.Clone(i.Config)
 	return found, d.fails["look at "+name]
+}
+
+func (d fakeDaemon) Stopping(_ context.Context, name string) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stopping == name, d.fails["look at what is done to "+name]
 }
 
 func (d fakeDaemon) UpdateInstance(ctx context.Context, name string, want incus.Settings) error {
@@ -229,6 +236,8 @@ func (w *world) look(g *guard) view {
 			m.watcher.asked = nil
 			m.watcher.server = answer{at, at, goal != primary && !alone(goal) && !w.promoted}
 			w.sql("UPDATE pgautofailover.node SET reporttime = clock_timestamp() WHERE nodename = '" + m.name + "'")
+		case w.stopping == m.name:
+			m.watcher.asked = questions{{at, true}}
 		default:
 			silent := at - moment(10*time.Second)
 			m.watcher.asked = questions{{silent, true}, {silent + 1, true}}

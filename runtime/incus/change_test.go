@@ -98,7 +98,23 @@ func TestInstance(t *testing.T) {
 		t.Error(err)
 	}
 	step("start of a frozen one", func() error { return s.Start(ctx, name) }, "Running")
+	seen := make(chan bool)
+	watching, stopped := context.WithCancel(ctx)
+	go func() {
+		var stopping bool
+		for watching.Err() == nil && !stopping {
+			stopping, _ = s.Stopping(watching, name)
+		}
+		seen <- stopping
+	}()
 	step("force stop", func() error { return s.Stop(ctx, name, true) }, "Stopped")
+	stopped()
+	if !<-seen {
+		t.Error("that it was being stopped could not be seen")
+	}
+	if stopping, err := s.Stopping(ctx, name); err != nil || stopping {
+		t.Errorf("a stopped one is being stopped: %t, %v", stopping, err)
+	}
 	if list, err := s.Addresses(ctx, name); err != nil || list != nil {
 		t.Errorf("a stopped one has addresses %v, %v", list, err)
 	}
