@@ -98,12 +98,13 @@ func (v view) failover(silence time.Duration) step {
 	if !ok {
 		return step{kind: watch, why: v.healthy()}
 	}
-	gone, dying := v.gone(old, silence), false
-	if gone == "" {
+	gone := v.gone(old, silence)
+	dying := old.stopping && old.status != "Stopped"
+	switch {
+	case dying:
+		gone = v.dying(old)
+	case gone == "":
 		gone = givenUp(old, standby)
-	}
-	if gone == "" {
-		gone, dying = v.dying(old)
 	}
 	switch {
 	case gone == "": // and if it is being demoted, that is a switchover, which needs nobody
@@ -187,14 +188,14 @@ func (v view) gone(n node, silence time.Duration) string {
 	return ""
 }
 
-// dying says how a node is as good as gone, if it is: the daemon is at stopping its instance, for which it takes a second or more, and
-// its server, at least, does not answer any more. That is enough to ask, which can do no harm, and to have a standby's server take over that its keeper is about to
-// promote in any case. It is none to stop the node, or to tell that it is stopped.
-func (v view) dying(n node) (how string, yes bool) {
-	if n.status == "Running" && n.stopping && n.quiet(v.taken) {
-		return "is being stopped, and does not answer any more", true
+// dying says how a node is as good as gone whose instance the daemon is at stopping, for which it takes a second or more; empty where its
+// machine and its server answer. That is enough to ask, which can do no harm, and to have a standby's server take over that its keeper is
+// about to promote in any case. To stop it is somebody else's work then, and it is to stay stopped; nor is it told that it is, before it is.
+func (v view) dying(n node) string {
+	if n.quiet(v.taken) {
+		return "is being stopped, and does not answer any more"
 	}
-	return "", false
+	return ""
 }
 
 // givenUp says how a node that may be alive is one that the monitor itself replaces; empty where it does not, or where the node's

@@ -128,7 +128,8 @@ func TestDecide(t *testing.T) {
 		{"accepted, it is being stopped", a("a", primary, draining, "dying"), a("b", secondary, preparePromotion), "watch", "b is about to take over"},
 		{"the standby's keeper is about to promote it", a("a", primary, demoteTimeout, "dying"), a("b", preparePromotion, stopReplication), "promote b", ""},
 		{"its server is promoted", a("a", primary, demoteTimeout, "dying"), a("b", preparePromotion, stopReplication, "promoted"), "watch", "is being stopped"},
-		{"and the stop has hung", a("a", primary, demoteTimeout, "dying", "silent"), a("b", preparePromotion, stopReplication, "promoted"), "fence a", ""},
+		{"and the stop hangs", a("a", primary, demoteTimeout, "dying", "silent"), a("b", preparePromotion, stopReplication, "promoted"), "watch", "is being stopped"},
+		{"it is frozen and being stopped, by a guard that was cut off", a("a", primary, draining, "frozen", "dying", "fenced"), a("b", secondary, preparePromotion), "watch", "is being stopped"},
 
 		{"a switchover", a("a", primary, draining), a("b", secondary, preparePromotion), "watch", ""},
 		{"a switchover, further on", a("a", primary, demoteTimeout), a("b", preparePromotion, stopReplication), "watch", ""},
@@ -224,7 +225,7 @@ func TestDecideIsSafe(t *testing.T) {
 	conditions := [][]string{
 		{}, {"stopped"}, {"silent"}, {"frozen", "silent"}, {"silent", "reports"}, {"silent for a moment"}, {"asked once"}, {"not answering"},
 		{"served long ago"}, {"promoted"}, {"fenced"}, {"stopped", "fenced"}, {"silent", "fenced"}, {"off"}, {"stopped", "off"}, {"Error", "silent"},
-		{"stopped", "fenced as another"}, {"stopped", "fenced", "off"}, {"silent", "ephemeral"}, {"silent keeper"}, {"dying"},
+		{"stopped", "fenced as another"}, {"stopped", "fenced", "off"}, {"silent", "ephemeral"}, {"silent keeper"}, {"dying"}, {"dying", "silent"},
 	}
 	var nodes [2][]node
 	for i, name := range []string{"a", "b"} {
@@ -251,7 +252,7 @@ func TestDecideIsSafe(t *testing.T) {
 			}
 			stopped, marked := n.status == "Stopped", n.mark() == "1"
 			hangs := n.unanswered > 1 && at.since(n.silent) >= silent && n.ReportAge >= silent && (n.status == "Running" || n.status == "Frozen")
-			otherDying := other.status == "Running" && other.stopping && (other.broken || other.unanswered > 0 || at.since(other.served) > fresh)
+			otherDying := other.status != "Stopped" && other.stopping && (other.broken || other.unanswered > 0 || at.since(other.served) > fresh)
 			otherStopped := other.status == "Stopped"
 			otherHangs := other.unanswered > 1 && at.since(other.silent) >= silent && other.ReportAge >= silent && (other.status == "Running" || other.status == "Frozen")
 			serves := func(n node) bool {
@@ -264,7 +265,7 @@ func TestDecideIsSafe(t *testing.T) {
 				safe = (otherStopped || otherHangs || otherDying) && other.settled(primary) && n.settled(secondary) && serves(n) && n.ReplicationQuorum && n.CandidatePriority > 0
 			case fence:
 				cutOff := n.status == "Running" && n.ReportAge >= late
-				safe = (hangs || cutOff) && (n.AssignedState == draining || n.AssignedState == demoteTimeout) && taking(other) && serves(other)
+				safe = (hangs || cutOff) && !n.stopping && (n.AssignedState == draining || n.AssignedState == demoteTimeout) && taking(other) && serves(other)
 			case report:
 				safe = stopped && n.AssignedState == demoteTimeout && taking(other)
 			case promote:

@@ -92,7 +92,7 @@ func (m *machine) look(ctx context.Context) instance {
 	}
 	i, err := s.Instance(ctx, name)
 	stopping := false
-	if err == nil && i.Status == "Running" && m.watcher.sign().quiet(now()) {
+	if err == nil && i.Status != "Stopped" && m.watcher.sign().quiet(now()) {
 		stopping, err = s.Stopping(ctx, name)
 	}
 	return instance{i.Status, stopping, i.Config, i.ExpandedConfig[switchKey] == "off", i.Ephemeral, err}
