@@ -55,36 +55,58 @@ type try struct {
 
 // do does a step, and reports whether it worked.
 func (g *guard) do(ctx context.Context, v view, s step) bool {
-	ctx, cancel := context.WithTimeout(ctx, actTimeout)
-	defer cancel()
-	if g.failed != s.String() { // else it is tried again
+	g.announce(s)
+	return g.conclude(g.try(ctx, v, s))
+}
+
+// begin begins a step, whose outcome is to be concluded.
+func (g *guard) begin(ctx context.Context, v view, s step) (outcome chan try) {
+	g.announce(s)
+	outcome = make(chan try, 1)
+	go func() { outcome <- g.try(ctx, v, s) }()
+	return outcome
+}
+
+// announce says what is about to be done, unless that has failed just now, and is tried again.
+func (g *guard) announce(s step) {
+	if g.failed != s.String() {
 		g.say(s, s.String())
 	}
 	g.failed = ""
+}
+
+// try tries a step. It may do so beside what else the guard does.
+func (g *guard) try(ctx context.Context, v view, s step) try {
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
 	at, began := time.Now(), now()
 	err := g.act(ctx, v, s)
-	if !errors.Is(err, errStale) {
+	return try{s, at, now().since(began), err}
+}
+
+// conclude says what came of a step, and reports whether it worked.
+func (g *guard) conclude(t try) bool {
+	if !errors.Is(t.err, errStale) {
 		g.stale = 0
 	} else if g.stale++; g.stale < maxStale {
 		return true
 	} else {
-		err = fmt.Errorf("%w, %d times in a row or more: this machine is too busy, or the monitor or the Incus daemon too slow", err, maxStale)
+		t.err = fmt.Errorf("%w, %d times in a row or more: this machine is too busy, or the monitor or the Incus daemon too slow", t.err, maxStale)
 	}
-	took := now().since(began)
-	g.metrics.did(s, err)
+	g.metrics.did(t.step, t.err)
 	if g.tried != nil {
-		g.tried(try{s, at, took, err})
+		g.tried(t)
 	}
 	refused := (*pgconn.PgError)(nil)
-	if err == nil {
-		g.say(s, fmt.Sprintf("%s, done in %s", s, took.Round(time.Millisecond)))
+	if t.err == nil {
+		g.say(t.step, fmt.Sprintf("%s, done in %s", t.step, t.took.Round(time.Millisecond)))
 		return true
 	}
-	g.failed, s.alarm = s.String(), true
-	if s.kind == ask && (errors.As(err, &refused) || errors.Is(err, errRefused)) {
-		g.say(s, fmt.Sprintf("%s. The monitor refuses: %v", s, err))
+	g.failed, t.alarm = t.String(), true
+	if t.kind == ask && (errors.As(t.err, &refused) || errors.Is(t.err, errRefused)) {
+		g.say(t.step, fmt.Sprintf("%s. The monitor refuses: %v", t.step, t.err))
 	} else {
-		g.say(s, fmt.Sprintf("%s. That failed: %v", s, err))
+		g.say(t.step, fmt.Sprintf("%s. That failed: %v", t.step, t.err))
 	}
 	return false
 }

@@ -129,6 +129,7 @@ func TestDecide(t *testing.T) {
 		{"the standby's keeper is about to promote it", a("a", primary, demoteTimeout, "dying"), a("b", preparePromotion, stopReplication), "promote b", ""},
 		{"its server is promoted", a("a", primary, demoteTimeout, "dying"), a("b", preparePromotion, stopReplication, "promoted"), "watch", "is being stopped"},
 		{"and the stop hangs", a("a", primary, demoteTimeout, "dying", "silent"), a("b", preparePromotion, stopReplication, "promoted"), "watch", "is being stopped"},
+		{"it hangs and is being stopped, by a guard that was cut off", a("a", primary, draining, "dying", "silent", "fenced"), a("b", secondary, preparePromotion), "watch", "is being stopped"},
 		{"it is frozen and being stopped, by a guard that was cut off", a("a", primary, draining, "frozen", "dying", "fenced"), a("b", secondary, preparePromotion), "watch", "is being stopped"},
 
 		{"a switchover", a("a", primary, draining), a("b", secondary, preparePromotion), "watch", ""},
@@ -225,7 +226,7 @@ func TestDecideIsSafe(t *testing.T) {
 	conditions := [][]string{
 		{}, {"stopped"}, {"silent"}, {"frozen", "silent"}, {"silent", "reports"}, {"silent for a moment"}, {"asked once"}, {"not answering"},
 		{"served long ago"}, {"promoted"}, {"fenced"}, {"stopped", "fenced"}, {"silent", "fenced"}, {"off"}, {"stopped", "off"}, {"Error", "silent"},
-		{"stopped", "fenced as another"}, {"stopped", "fenced", "off"}, {"silent", "ephemeral"}, {"silent keeper"}, {"dying"}, {"dying", "silent"},
+		{"stopped", "fenced as another"}, {"stopped", "fenced", "off"}, {"silent", "ephemeral"}, {"silent keeper"}, {"dying"}, {"dying", "silent"}, {"dying", "fenced"},
 	}
 	var nodes [2][]node
 	for i, name := range []string{"a", "b"} {
@@ -280,7 +281,7 @@ func TestDecideIsSafe(t *testing.T) {
 				canTakeOver := other.settled(secondary) || taking(other) || !serving
 				safe = stopped && marked && (standby || (serving || replaced) && !writes && (lost || !canTakeOver))
 			case unmark:
-				safe = n.status == "Running" && marked || n.mark() == "7"
+				safe = n.status == "Running" && !n.stopping && marked || n.mark() == "7"
 			}
 			acts := s.kind == letIn || s.kind == unmark
 			safe = safe && !n.off && (acts || !other.off && !n.ephemeral && !other.ephemeral)

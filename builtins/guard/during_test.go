@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -30,7 +31,15 @@ func called(t *testing.T, f func() error) (*builtin.Call, duringParams) {
 func (w *world) live(g *guard) {
 	for _, m := range g.machines {
 		m.watcher.open = func() session {
-			return &fakeSession{Reader: server.Host, lost: make(chan struct{}), answers: alive, dials: true}
+			return &fakeSession{Reader: server.Host, lost: make(chan struct{}), dials: true, answers: func(ctx context.Context) error {
+				w.mu.Lock()
+				hung := w.hung == m.name
+				w.mu.Unlock()
+				if hung {
+					return hangs(ctx)
+				}
+				return nil
+			}}
 		}
 	}
 	w.sql("UPDATE pgautofailover.node SET reporttime = clock_timestamp() + interval '1 hour'")
@@ -75,6 +84,38 @@ func TestDuringSteps(t *testing.T) {
 		if !strings.Contains(seen, want) {
 			t.Errorf("no %s in %s", want, seen)
 		}
+	}
+}
+
+// A stop of an instance takes a while, in which the guard goes on to look, and which it does not leave in the midst.
+func TestDuringFence(t *testing.T) {
+	w := newWorld(t)
+	w.stopTakes = 2 * time.Second
+	g, _ := w.guard()
+	w.live(g)
+	c, p := called(t, func() error {
+		w.mu.Lock()
+		w.hung = "a"
+		w.mu.Unlock()
+		w.sql(`UPDATE pgautofailover.node SET goalstate = CASE nodename WHEN 'a' THEN 'draining' ELSE 'prepare_promotion' END,
+			reporttime = CASE nodename WHEN 'a' THEN clock_timestamp() ELSE reporttime END`)
+		eventually(t, "the guard stops a", 20*time.Second, func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.stopping == "a"
+		})
+		for range 2 {
+			before := g.metrics.last.Load()
+			eventually(t, "another look", w.stopTakes/2, func() bool { return g.metrics.last.Load() > before })
+		}
+		return nil
+	})
+	_, tries, err := g.during(c, p)
+	if err != nil || len(tries) != 1 || tries[0].kind != fence || tries[0].err != nil || tries[0].took < w.stopTakes {
+		t.Errorf("%+v, %v", tries, err)
+	}
+	if a := w.instances["a"]; a.Status != "Stopped" || a.Config[fencedKey] != "1" {
+		t.Errorf("%+v", a)
 	}
 }
 

@@ -61,7 +61,7 @@ func newMachine(name string, h reached, target postgres.Target, wake func()) *ma
 // instance is how Incus finds it.
 type instance struct {
 	status    string // "Running", "Stopped", "Frozen", ...; empty where that is not known
-	stopping  bool   // the daemon is at it; looked for where the node is quiet
+	stopping  bool   // the daemon is at it; looked for where the node is quiet or marked
 	config    map[string]string
 	off       bool // by its configuration, or a profile's
 	ephemeral bool
@@ -92,7 +92,7 @@ func (m *machine) look(ctx context.Context) instance {
 	}
 	i, err := s.Instance(ctx, name)
 	stopping := false
-	if err == nil && i.Status != "Stopped" && m.watcher.sign().quiet(now()) {
+	if err == nil && i.Status != "Stopped" && (i.Config[fencedKey] != "" || m.watcher.sign().quiet(now())) {
 		stopping, err = s.Stopping(ctx, name)
 	}
 	return instance{i.Status, stopping, i.Config, i.ExpandedConfig[switchKey] == "off", i.Ephemeral, err}

@@ -142,6 +142,12 @@ func (g *guard) run(ctx context.Context, over <-chan struct{}) error {
 	defer watchers.Wait()
 	defer stop()
 	defer g.monitor.close()
+	var fencing chan try // a fence that is under way: it takes seconds, in which the standby gets on
+	defer func() {
+		if fencing != nil {
+			g.conclude(<-fencing)
+		}
+	}()
 	quiet := now() // since when nothing has seemed wrong
 	var last view
 	for {
@@ -176,6 +182,9 @@ func (g *guard) run(ctx context.Context, over <-chan struct{}) error {
 			g.say(s, s.why)
 		case g.dry:
 			g.say(s, "not done in a dry run: "+s.String())
+		case s.kind == fence && fencing != nil:
+		case s.kind == fence:
+			fencing = g.begin(ctx, v, s)
 		case g.do(ctx, v, s):
 			pause = atOnce
 		default:
@@ -185,6 +194,11 @@ func (g *guard) run(ctx context.Context, over <-chan struct{}) error {
 		case <-g.woken:
 			_ = host.Pause(ctx, atOnce)
 		case <-time.After(pause):
+		case t := <-fencing:
+			fencing = nil
+			if !g.conclude(t) {
+				_ = host.Pause(ctx, later)
+			}
 		case <-over:
 			return nil
 		case <-ctx.Done():

@@ -62,10 +62,13 @@ func (f *fakeSession) Stat(ctx context.Context, _ string) (host.Info, error) {
 }
 
 func (f *fakeSession) Dial(ctx context.Context, network, address, user string) (net.Conn, error) {
-	if f.dials {
-		return f.Reader.Dial(ctx, network, address, user)
+	if !f.dials {
+		return nil, errGone
 	}
-	return nil, errGone
+	if err := f.answers(ctx); err != nil {
+		return nil, err
+	}
+	return f.Reader.Dial(ctx, network, address, user)
 }
 
 func (f *fakeSession) Lost() <-chan struct{} { return f.lost }

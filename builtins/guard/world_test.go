@@ -66,7 +66,8 @@ type world struct {
 	did       []string
 	hung      string // the node that gives no sign of life though its instance runs
 	stopping  string // the node whose instance the daemon is at stopping
-	promoted  bool   // b's server was, by a guard
+	stopTakes time.Duration
+	promoted  bool // b's server was, by a guard
 }
 
 func newWorld(t *testing.T) *world {
@@ -139,6 +140,13 @@ func (d fakeDaemon) Stop(ctx context.Context, name string, force bool) error {
 	err := d.action(ctx, "stop "+name)
 	if !force {
 		d.t.Errorf("%s is not stopped by force", name)
+	}
+	if err == nil && d.stopTakes > 0 {
+		d.stopping = name
+		d.mu.Unlock()
+		err = host.Pause(ctx, d.stopTakes)
+		d.mu.Lock()
+		d.stopping = ""
 	}
 	if err == nil {
 		d.instances[name].Status, d.hung = "Stopped", ""
