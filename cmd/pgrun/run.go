@@ -34,6 +34,7 @@ func runFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "fail-on-change", Usage: "with --check: exit code 1 where something would change"},
 		&cli.BoolFlag{Name: "syntax-check", Usage: "only load the playbook and everything it loads"},
 		&cli.BoolFlag{Name: "list-tasks", Usage: "only list the plays, their hosts and tasks"},
+		&cli.BoolFlag{Name: "list-params", Usage: "only say what the playbook is for, and list the params that -e sets"},
 		&cli.StringSliceFlag{Name: "tags", Aliases: []string{"t"}, Usage: "run only the tasks with one of these `TAGS`, separated by commas"},
 		&cli.StringSliceFlag{Name: "skip-tags", Usage: "leave out the tasks with one of these `TAGS`"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "show the builtins that had nothing to change, too"},
@@ -77,7 +78,7 @@ func runAction(code *outcome.Code, mask *secret.Mask) cli.ActionFunc {
 			return err
 		}
 		playbook, err := load.Load(work, c.Args().First(), load.Options{
-			Inventory: c.String("inventory"), Set: c.StringSlice("extra-vars"), Vault: ids, Mask: mask,
+			Inventory: c.String("inventory"), Set: c.StringSlice("extra-vars"), Unset: c.Bool("list-params"), Vault: ids, Mask: mask,
 			Modules: builtins.Modules(), Stdlib: stdlib.FS, Playbooks: playbooks.FS,
 			Print: func(message string) { fmt.Fprintln(os.Stderr, mask.Hide(message)) },
 		})
@@ -86,6 +87,10 @@ func runAction(code *outcome.Code, mask *secret.Mask) cli.ActionFunc {
 				return cause
 			}
 			return err
+		}
+		if c.Bool("list-params") {
+			fmt.Fprint(c.App.Writer, mask.Hide(listParams(playbook)))
+			return nil
 		}
 		options := run.Options{
 			Check: c.Bool("check"), FailOnChange: c.Bool("fail-on-change"), Limit: c.String("limit"), Forks: c.Int("forks"),
@@ -149,29 +154,6 @@ func signalName(s syscall.Signal) string {
 		return "SIGHUP"
 	}
 	return s.String()
-}
-
-func listTasks(plays []*load.Play) string {
-	var b strings.Builder
-	for _, play := range plays {
-		fmt.Fprintf(&b, "%s%s\n", play.Name, tagList(play.Tags))
-		var names []string
-		for _, h := range play.Hosts {
-			names = append(names, h.Name)
-		}
-		fmt.Fprintf(&b, "  hosts: %s\n", strings.Join(names, ", "))
-		for _, task := range play.Tasks {
-			fmt.Fprintf(&b, "  - %s%s\n", task.Title, tagList(task.Tags[len(play.Tags):]))
-		}
-	}
-	return b.String()
-}
-
-func tagList(tags []string) string {
-	if len(tags) == 0 {
-		return ""
-	}
-	return "  [" + strings.Join(tags, ", ") + "]"
 }
 
 func useColor(when string) (bool, error) {

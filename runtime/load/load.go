@@ -27,6 +27,7 @@ import (
 type Options struct {
 	Inventory string           // replaces the path that the playbook gives; empty leaves it
 	Set       []string         // values for params: KEY=VALUE, or @FILE of YAML or JSON
+	Unset     bool             // params may lack a value: the playbook is not to run
 	Modules   []builtin.Module // the builtins
 	Stdlib    fs.FS            // what @stdlib// names
 	Playbooks fs.FS            // the playbooks that the binary carries

@@ -99,7 +99,7 @@ func (l *loader) declareParam(c *builtin.Call, p paramParams) (starlark.Value, e
 	if _, twice := l.params[p.Name]; twice {
 		return nil, fmt.Errorf("%s: %q is declared twice", c.Name, p.Name)
 	}
-	param := Param{Name: p.Name, Type: p.Type, Doc: p.Doc, Required: p.Default.Value == nil, Default: p.Default.Value}
+	param := Param{Name: p.Name, Type: p.Type, Doc: p.Doc, Required: p.Default.Value == nil, Default: p.Default.Value, Choices: p.Choices.Value}
 	if param.Type == "" {
 		param.Type = typeOf(p.Default.Value)
 	}
@@ -310,7 +310,7 @@ func (l *loader) checkParams() error {
 	var wrong []error
 	for _, p := range l.playbook.Params {
 		known = append(known, p.Name)
-		if p.Value == nil {
+		if p.Value == nil && !l.Unset {
 			wrong = append(wrong, fmt.Errorf("param %s is not set: -e %s=VALUE%s", p.Name, p.Name, about(p.Doc)))
 		}
 	}

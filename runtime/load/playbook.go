@@ -33,7 +33,8 @@ type Param struct {
 	Name, Type, Doc string
 	Required        bool
 	Default         starlark.Value // nil when required
-	Value           starlark.Value
+	Value           starlark.Value // nil where it is not set
+	Choices         starlark.Value // the only values; nil where any will do
 }
 
 // Play is a list of tasks for some hosts.
