@@ -1,12 +1,16 @@
 package load
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/pgrun/pgrun/runtime/suggest"
 )
 
 // tree is a set of files that scripts can name, with a root that nothing leads out of: the user's
@@ -133,6 +137,10 @@ func find(name string, carried fs.FS) (script, error) {
 		}
 	}
 	have, _ := fs.Glob(carried, "*.star")
-	return script{}, fmt.Errorf("no playbook %s here, in %s, or among those pgrun carries (%s)",
-		name, playbooks, strings.Join(have, ", "))
+	have = slices.DeleteFunc(have, func(name string) bool { // what others load
+		source, err := fs.ReadFile(carried, name)
+		return err != nil || !bytes.Contains(source, []byte("\nplay("))
+	})
+	return script{}, fmt.Errorf("no playbook %s here, in %s, or among those pgrun carries%s",
+		name, playbooks, suggest.Or(names[len(names)-1], have, " ("+strings.Join(have, ", ")+")"))
 }
