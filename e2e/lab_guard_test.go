@@ -90,6 +90,23 @@ func TestGuardOfFrozenPrimary(t *testing.T) {
 	}
 }
 
+// A primary that is cut off from all others is replaced by the monitor, which would wait for it for 20 s: a guard stops it, though its
+// machine answers, and lets it in again.
+func TestGuardOfPrimaryCutOff(t *testing.T) {
+	l := newLab(t)
+	victim, other := l.one("primary"), l.one("secondary")
+	p := l.guard()
+	p.until(guardsLine + victim)
+	l.cut(victim, 18*time.Second)
+	p.until(tellsLine + victim)
+	if strings.Contains(p.printed(), asksLine) || !strings.Contains(p.printed(), stopsLine+victim+" by force: it has not reported to the monitor for 5s, which has given it up") {
+		t.Errorf("printed:\n%s", p.printed())
+	}
+	p.until(guardsLine + other)
+	l.heal()
+	l.unmarked(victim)
+}
+
 // A guard does nothing to a healthy primary, whatever happens to the guard's own ways of looking.
 func TestGuardLeavesHealthyPrimaryAlone(t *testing.T) {
 	l := newLab(t)
@@ -106,7 +123,6 @@ func TestGuardLeavesHealthyPrimaryAlone(t *testing.T) {
 			time.Sleep(8 * time.Second)
 			l.incusCLI(t, "exec", primary, "--", "sh", "-c", "pkill -9 -f '^/run/pgrun/agent-'; [ $? -le 1 ]") // 1: none is left
 		}},
-		{"the network of the primary cut, which the guard does not need", func() { l.cut(primary, 8*time.Second) }},
 		{"the monitor restarted", func() {
 			p.prints("does nothing: the monitor, ", func() { must(t, l.incus.Restart(t.Context(), l.monitor(), true)) })
 			p.prints(guardsLine, func() {})
