@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pgrun/pgrun/runtime/postgres"
 )
 
 // String is a step other than watch in words.
@@ -56,14 +56,14 @@ type try struct {
 // do does a step, and reports whether it worked.
 func (g *guard) do(ctx context.Context, v view, s step) bool {
 	g.announce(s)
-	return g.conclude(g.try(ctx, v, s))
+	return g.conclude(g.attempt(ctx, v, s))
 }
 
 // begin begins a step, whose outcome is to be concluded.
 func (g *guard) begin(ctx context.Context, v view, s step) (outcome chan try) {
 	g.announce(s)
 	outcome = make(chan try, 1)
-	go func() { outcome <- g.try(ctx, v, s) }()
+	go func() { outcome <- g.attempt(ctx, v, s) }()
 	return outcome
 }
 
@@ -75,8 +75,8 @@ func (g *guard) announce(s step) {
 	g.failed = ""
 }
 
-// try tries a step. It may do so beside what else the guard does.
-func (g *guard) try(ctx context.Context, v view, s step) try {
+// attempt tries a step. It may do so beside what else the guard does.
+func (g *guard) attempt(ctx context.Context, v view, s step) try {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
 	at, began := time.Now(), now()
@@ -97,18 +97,24 @@ func (g *guard) conclude(t try) bool {
 	if g.tried != nil {
 		g.tried(t)
 	}
-	refused := (*pgconn.PgError)(nil)
 	if t.err == nil {
 		g.say(t.step, fmt.Sprintf("%s, done in %s", t.step, t.took.Round(time.Millisecond)))
 		return true
 	}
 	g.failed, t.alarm = t.String(), true
-	if t.kind == ask && (errors.As(t.err, &refused) || errors.Is(t.err, errRefused)) {
+	if t.kind == ask && refused(t.err) {
 		g.say(t.step, fmt.Sprintf("%s. The monitor refuses: %v", t.step, t.err))
 	} else {
 		g.say(t.step, fmt.Sprintf("%s. That failed: %v", t.step, t.err))
 	}
 	return false
+}
+
+// refused reports whether the monitor has decided against a promotion: it had the time to.
+func refused(err error) bool {
+	const canceled, lockNotAvailable = "57014", "55P03"
+	code := postgres.Code(err)
+	return errors.Is(err, errRefused) || code != "" && code != canceled && code != lockNotAvailable
 }
 
 func (g *guard) act(ctx context.Context, v view, s step) error {
@@ -147,6 +153,12 @@ func (g *guard) act(ctx context.Context, v view, s step) error {
 // fence stops a primary that is being replaced. What it rests on is that the primary was gone a moment ago: one that was back for
 // longer might be a healthy one again, after another failover.
 func (g *guard) fence(ctx context.Context, v view, n node) error {
+	switch stopping, err := n.machine.stopping(ctx); {
+	case err != nil:
+		return err
+	case stopping:
+		return errStale
+	}
 	// First, so that a guard which finds it stopped knows why.
 	if err := n.machine.setMark(ctx, n.instance, n.ID); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -58,6 +59,9 @@ const (
 	// three: that none has come for so long says little, and one that has come says that the machine lives. A node that is gone
 	// has thus not reported since its silence began, or, where that goes on for longer, for late.
 	late = 5 * time.Second
+
+	// stopLate is after what silence a stop of an instance that does not end is somebody's business.
+	stopLate = 15 * time.Second
 )
 
 // decide says what is to be done in the situation that a view shows. It knows nothing else: so a guard goes on where another
@@ -98,14 +102,8 @@ func (v view) failover(silence time.Duration) step {
 	if !ok {
 		return step{kind: watch, why: v.healthy()}
 	}
-	gone := v.gone(old, silence)
-	dying := old.stopping && old.status != "Stopped"
-	switch {
-	case dying:
-		gone = v.dying(old)
-	case gone == "":
-		gone = givenUp(old, standby)
-	}
+	dying := v.dying(old)
+	gone := cmp.Or(dying, v.gone(old, silence), v.givenUp(old, standby))
 	switch {
 	case gone == "": // and if it is being demoted, that is a switchover, which needs nobody
 		return step{kind: watch, why: v.healthy()}
@@ -122,10 +120,12 @@ func (v view) failover(silence time.Duration) step {
 		return step{kind: ask, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
 	case !standby.takingOver():
 		return step{kind: watch, why: v.healthy()}
-	case dying && old.AssignedState == demoteTimeout && standby.promotable():
+	case dying != "" && old.AssignedState == demoteTimeout && standby.promotable() && old.cutShort():
 		return step{kind: promote, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
-	case dying:
-		return step{kind: watch, why: fmt.Sprintf("%s %s, and %s is about to take over", old.Name, gone, standby.Name)}
+	case dying != "":
+		return step{kind: watch, why: fmt.Sprintf("%s %s, and %s is about to take over", old.Name, gone, standby.Name), alarm: old.silence(v.taken) > stopLate}
+	case old.status != "Stopped" && old.unseen != nil:
+		return step{kind: watch, why: fmt.Sprintf("%s %s, and whether somebody stops it cannot be seen: %v", old.Name, gone, old.unseen), alarm: true}
 	case old.status != "Stopped":
 		return step{kind: fence, node: old, why: fmt.Sprintf("it %s, and %s is taking over", gone, standby.Name)}
 	case old.AssignedState == draining: // until the standby's keeper has said that it prepares
@@ -179,30 +179,30 @@ func (v view) gone(n node, silence time.Duration) string {
 	case "Stopped":
 		return "is stopped"
 	case "Running", "Frozen":
-		quiet := n.silence(v.taken)
+		silent := n.silence(v.taken)
 		// What the guard was blind for is no silence of the node's.
-		if min(quiet, v.taken.since(v.seeing)) >= silence && n.ReportAge >= max(silence, min(quiet, late)) {
+		if min(silent, v.taken.since(v.seeing)) >= silence && n.ReportAge >= max(silence, min(silent, late)) {
 			return fmt.Sprintf("is %s, and has given no sign of life for %s", n.status, silence)
 		}
 	}
 	return ""
 }
 
-// dying says how a node is as good as gone whose instance the daemon is at stopping, for which it takes a second or more; empty where its
-// machine and its server answer. That is enough to ask, which can do no harm, and to have a standby's server take over that its keeper is
-// about to promote in any case. To stop it is somebody else's work then, and it is to stay stopped; nor is it told that it is, before it is.
+// dying says how a node is as good as gone whose instance the daemon is at stopping, for which it takes a second or more; empty where that is
+// not so, or its machine and its server answer. That is enough to ask, which can do no harm. To stop it is somebody else's work then, and it
+// is to stay stopped; nor is the monitor told that it is, before it is.
 func (v view) dying(n node) string {
-	if n.quiet(v.taken) {
+	if n.status != "Stopped" && n.stopping && (n.cutShort() || v.taken.since(n.served) > fresh) {
 		return "is being stopped, and does not answer any more"
 	}
 	return ""
 }
 
-// givenUp says how a node that may be alive is one that the monitor itself replaces; empty where it does not, or where the node's
-// keeper may know of it and end its server: in a switchover it reports. One that is cut off does not, and the monitor would wait for
-// the demote timeout to pass.
-func givenUp(old, standby node) string {
-	if old.status == "Running" && (old.AssignedState == draining || old.AssignedState == demoteTimeout) && standby.takingOver() && old.ReportAge >= late {
+// givenUp says how a node that is alive is one that the monitor itself replaces, and does not know: its server is a primary still, and it
+// has not reported for long. In a switchover it does, or is at ending its server. The monitor would wait for the demote timeout to pass.
+func (v view) givenUp(old, standby node) string {
+	if old.status == "Running" && !old.stopping && (old.AssignedState == draining || old.AssignedState == demoteTimeout) &&
+		standby.takingOver() && old.ReportAge >= late && v.taken.since(old.served) <= fresh && !old.recovering {
 		return fmt.Sprintf("has not reported to the monitor for %s, which has given it up", late)
 	}
 	return ""

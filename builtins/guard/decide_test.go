@@ -18,7 +18,7 @@ func a(name, reported, assigned string, words ...string) node {
 	n := node{
 		Node:     pgautoctl.Node{ID: 1, Name: name, ReportedState: reported, AssignedState: assigned, PGRunning: true, ReplicationQuorum: true, CandidatePriority: 50},
 		instance: instance{status: "Running", config: map[string]string{}},
-		sign:     sign{served: at - moment(time.Second), recovering: assigned != primary},
+		sign:     sign{served: at - moment(time.Second), recovering: reported != primary && !alone(reported)},
 	}
 	for _, word := range words {
 		switch word {
@@ -28,6 +28,8 @@ func a(name, reported, assigned string, words ...string) node {
 			n.stopping, n.broken = true, true
 		case "being stopped":
 			n.stopping = true
+		case "unseen":
+			n.unseen = errDied
 		case "frozen":
 			n.status = "Frozen"
 		case "silent":
@@ -125,6 +127,9 @@ func TestDecide(t *testing.T) {
 		{"it is being stopped, and does not answer", a("a", primary, primary, "dying"), b, "ask b", "a is being stopped"},
 		{"it is being stopped, and its standby does not answer", a("a", primary, primary, "dying"), a("b", secondary, secondary, "not answering"), "watch!", ""},
 		{"it is being stopped, and its server is already", a("a", primary, primary, "being stopped", "served long ago"), b, "ask b", ""},
+		{"accepted, it is being stopped, and its machine answers", a("a", primary, demoteTimeout, "being stopped", "served long ago"), a("b", preparePromotion, stopReplication), "watch", "is being stopped"},
+		{"it hangs, and whether somebody stops it is not known", a("a", primary, draining, "silent", "unseen"), a("b", secondary, preparePromotion), "watch!", "cannot be seen"},
+		{"a stop does not end", a("a", primary, demoteTimeout, "silent for long", "being stopped"), a("b", preparePromotion, stopReplication, "promoted"), "watch!", "is being stopped"},
 		{"accepted, it is being stopped", a("a", primary, draining, "dying"), a("b", secondary, preparePromotion), "watch", "b is about to take over"},
 		{"the standby's keeper is about to promote it", a("a", primary, demoteTimeout, "dying"), a("b", preparePromotion, stopReplication), "promote b", ""},
 		{"its server is promoted", a("a", primary, demoteTimeout, "dying"), a("b", preparePromotion, stopReplication, "promoted"), "watch", "is being stopped"},
@@ -137,6 +142,8 @@ func TestDecide(t *testing.T) {
 		{"a switchover, and its keeper is slow", a("a", primary, draining, "reports now and then"), a("b", secondary, preparePromotion), "watch", ""},
 		{"the monitor replaces it, and it is cut off", a("a", primary, draining, "silent keeper"), a("b", secondary, preparePromotion), "fence a", "which has given it up"},
 		{"the monitor replaces it, and it is cut off, later", a("a", primary, demoteTimeout, "silent keeper"), a("b", preparePromotion, stopReplication), "fence a", ""},
+		{"a switchover, and its server takes long to end", a("a", primary, demoteTimeout, "silent keeper", "served long ago"), a("b", preparePromotion, stopReplication), "watch", ""},
+		{"the monitor replaces it, and somebody stops it", a("a", primary, draining, "silent keeper", "being stopped"), a("b", secondary, preparePromotion), "watch", ""},
 		{"the monitor replaces it, and its standby does not answer", a("a", primary, draining, "silent keeper"), a("b", secondary, preparePromotion, "not answering"), "watch!", ""},
 		{"it is cut off, and the monitor leaves it", a("a", primary, primary, "silent keeper"), b, "watch", ""},
 		{"accepted, and it hangs", a("a", primary, draining, "silent"), a("b", secondary, preparePromotion), "fence a", "b is taking over"},
@@ -219,7 +226,7 @@ func TestDecideLetsInWithOtherNodes(t *testing.T) {
 	}
 }
 
-// Whatever the situation: nothing is done to a primary that may be alive, none is asked for without the zero-loss gate, and nothing is
+// Whatever the situation: nothing is done to a primary that may be alive, unless the monitor replaces it and it does not know, none is asked for without the zero-loss gate, and nothing is
 // told that is not so.
 func TestDecideIsSafe(t *testing.T) {
 	states := []string{primary, "wait_primary", draining, demoteTimeout, demoted, secondary, preparePromotion, stopReplication}
@@ -227,6 +234,7 @@ func TestDecideIsSafe(t *testing.T) {
 		{}, {"stopped"}, {"silent"}, {"frozen", "silent"}, {"silent", "reports"}, {"silent for a moment"}, {"asked once"}, {"not answering"},
 		{"served long ago"}, {"promoted"}, {"fenced"}, {"stopped", "fenced"}, {"silent", "fenced"}, {"off"}, {"stopped", "off"}, {"Error", "silent"},
 		{"stopped", "fenced as another"}, {"stopped", "fenced", "off"}, {"silent", "ephemeral"}, {"silent keeper"}, {"dying"}, {"dying", "silent"}, {"dying", "fenced"},
+		{"being stopped"}, {"being stopped", "silent keeper"}, {"being stopped", "served long ago"}, {"silent keeper", "served long ago"}, {"silent", "unseen"},
 	}
 	var nodes [2][]node
 	for i, name := range []string{"a", "b"} {
@@ -265,12 +273,12 @@ func TestDecideIsSafe(t *testing.T) {
 			case ask:
 				safe = (otherStopped || otherHangs || otherDying) && other.settled(primary) && n.settled(secondary) && serves(n) && n.ReplicationQuorum && n.CandidatePriority > 0
 			case fence:
-				cutOff := n.status == "Running" && n.ReportAge >= late
-				safe = (hangs || cutOff) && !n.stopping && (n.AssignedState == draining || n.AssignedState == demoteTimeout) && taking(other) && serves(other)
+				doesNotKnow := n.status == "Running" && n.ReportAge >= late && at.since(n.served) <= fresh && !n.recovering
+				safe = (hangs || doesNotKnow) && !n.stopping && n.unseen == nil && (n.AssignedState == draining || n.AssignedState == demoteTimeout) && taking(other) && serves(other)
 			case report:
 				safe = stopped && n.AssignedState == demoteTimeout && taking(other)
 			case promote:
-				safe = (otherStopped && other.settled(demoteTimeout) || otherDying && other.AssignedState == demoteTimeout) && n.AssignedState == stopReplication && serves(n)
+				safe = (otherStopped && other.settled(demoteTimeout) || otherDying && (other.broken || other.unanswered > 0) && other.AssignedState == demoteTimeout) && n.AssignedState == stopReplication && serves(n)
 			case letIn:
 				lost := otherStopped || otherHangs
 				standby := n.AssignedState == demoted || n.AssignedState == secondary && (n.ReportedState == demoted || n.ReportedState == secondary)

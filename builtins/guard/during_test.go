@@ -119,6 +119,39 @@ func TestDuringFence(t *testing.T) {
 	}
 }
 
+// A primary that is back while it is being fenced is stopped all the same, and keeps the mark by which it is let in.
+func TestDuringFenceOfPrimaryThatIsBack(t *testing.T) {
+	w := newWorld(t)
+	w.stopTakes = time.Second
+	w.does = func(action string) {
+		if action == "configure a" {
+			w.hung = ""
+			w.mu.Unlock()
+			time.Sleep(500 * time.Millisecond) // looks are taken, of a node that is marked and runs
+			w.mu.Lock()
+		}
+	}
+	g, _ := w.guard()
+	w.live(g)
+	c, p := called(t, func() error {
+		w.mu.Lock()
+		w.hung = "a"
+		w.mu.Unlock()
+		w.sql(`UPDATE pgautofailover.node SET goalstate = CASE nodename WHEN 'a' THEN 'draining' ELSE 'prepare_promotion' END,
+			reporttime = CASE nodename WHEN 'a' THEN clock_timestamp() ELSE reporttime END`)
+		eventually(t, "the guard has stopped a", 20*time.Second, func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.instances["a"].Status == "Stopped"
+		})
+		return nil
+	})
+	_, tries, err := g.during(c, p)
+	if err != nil || len(tries) != 1 || tries[0].kind != fence || w.instances["a"].Config[fencedKey] != "1" {
+		t.Errorf("%+v, %v, %v", tries, err, w.instances["a"].Config)
+	}
+}
+
 // Where the guard cannot guard, the function is not called.
 func TestDuringWithoutGuard(t *testing.T) {
 	w := newWorld(t)

@@ -61,7 +61,8 @@ func newMachine(name string, h reached, target postgres.Target, wake func()) *ma
 // instance is how Incus finds it.
 type instance struct {
 	status    string // "Running", "Stopped", "Frozen", ...; empty where that is not known
-	stopping  bool   // the daemon is at it; looked for where the node is quiet or marked
+	stopping  bool   // the daemon is at it
+	unseen    error  // why it could not be seen whether it is
 	config    map[string]string
 	off       bool // by its configuration, or a profile's
 	ephemeral bool
@@ -90,12 +91,10 @@ func (m *machine) look(ctx context.Context) instance {
 	if err != nil {
 		return instance{err: err}
 	}
+	// In this order: it is Running until it is stopped.
+	stopping, unseen := s.Stopping(ctx, name)
 	i, err := s.Instance(ctx, name)
-	stopping := false
-	if err == nil && i.Status != "Stopped" && (i.Config[fencedKey] != "" || m.watcher.sign().quiet(now())) {
-		stopping, err = s.Stopping(ctx, name)
-	}
-	return instance{i.Status, stopping, i.Config, i.ExpandedConfig[switchKey] == "off", i.Ephemeral, err}
+	return instance{i.Status, stopping, unseen, i.Config, i.ExpandedConfig[switchKey] == "off", i.Ephemeral, err}
 }
 
 // Open starts an agent for a session of the watcher's own. It is that of transport.Transport.
@@ -164,6 +163,15 @@ func (m *machine) stop(ctx context.Context) error {
 		return err
 	}
 	return s.Stop(ctx, name, true)
+}
+
+// stopping reports whether somebody is at stopping it.
+func (m *machine) stopping(ctx context.Context) (bool, error) {
+	s, name, err := m.find(ctx)
+	if err != nil {
+		return false, err
+	}
+	return s.Stopping(ctx, name)
 }
 
 func (m *machine) start(ctx context.Context) error {

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	pgautoctl "github.com/pgrun/pgrun/builtins/pg_autoctl"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/postgres"
 )
@@ -80,6 +83,42 @@ func TestLookAtMonitorThatHangs(t *testing.T) {
 	v := g.look(t.Context())
 	if took := now().since(began); took > lookTimeout+500*time.Millisecond || !strings.Contains(v.why, "the monitor, m, does not answer") {
 		t.Errorf("%s: %q", took, v.why)
+	}
+}
+
+// A session that reads the nodes for a moment holds a promotion up for as long; one that stays with them does not pass for a monitor that
+// has refused.
+func TestPromoteBesideReader(t *testing.T) {
+	w := newWorld(t)
+	g, _ := w.guard()
+	w.look(g)
+	w.sql("BEGIN; SELECT FROM pgautofailover.node")
+	if err := g.monitor.promote(t.Context(), "b"); err == nil || refused(err) {
+		t.Errorf("while the table is read: %v", err)
+	}
+	time.AfterFunc(500*time.Millisecond, func() { w.sql("COMMIT") })
+	if err := g.monitor.promote(t.Context(), "b"); err != nil {
+		t.Error(err)
+	}
+	if got := w.states(); got != "primary/draining secondary/prepare_promotion" {
+		t.Error(got)
+	}
+	if err := g.monitor.promote(t.Context(), "b"); !refused(err) {
+		t.Errorf("of a node that is no secondary any more: %v", err)
+	}
+}
+
+// A guard that sleeps in the midst does not keep others from the nodes.
+func TestPromotionThatStalls(t *testing.T) {
+	w := newWorld(t)
+	g, _ := w.guard()
+	w.look(g)
+	err := pgautoctl.BetweenReports(t.Context(), g.monitor.conn, func(pgx.Tx) error {
+		_ = w.states()
+		return nil
+	})
+	if postgres.Code(err) != "25P03" && (err == nil || !g.monitor.conn.IsClosed()) {
+		t.Errorf("the transaction went on: %v", err)
 	}
 }
 

@@ -148,7 +148,7 @@ func (g *guard) run(ctx context.Context, over <-chan struct{}) error {
 			g.conclude(<-fencing)
 		}
 	}()
-	quiet := now() // since when nothing has seemed wrong
+	calm := now() // since when nothing has seemed wrong
 	var last view
 	for {
 		v := g.look(ctx)
@@ -170,19 +170,21 @@ func (g *guard) run(ctx context.Context, over <-chan struct{}) error {
 		pause := g.every
 		switch {
 		case !v.suspicious() && s.kind == watch:
-			quiet = now()
-		case now().since(quiet) < urgent:
+			calm = now()
+		case now().since(calm) < urgent:
 			pause = soon
 		default:
 			pause = later
 		}
 		switch {
 		case s.kind == watch:
-			g.failed, g.stale = "", 0
+			if fencing == nil {
+				g.failed, g.stale = "", 0
+			}
 			g.say(s, s.why)
 		case g.dry:
 			g.say(s, "not done in a dry run: "+s.String())
-		case s.kind == fence && fencing != nil:
+		case fencing != nil && (s.kind == fence || s.kind == unmark || s.kind == letIn): // what it is about is under way
 		case s.kind == fence:
 			fencing = g.begin(ctx, v, s)
 		case g.do(ctx, v, s):

@@ -123,7 +123,7 @@ type watcher struct {
 	another *way   // has not; nil where none is needed
 	made    moment // when another was made
 	asked   questions
-	broke   moment // when the session that had answered did; 0 where a question since has an answer
+	brokeAt moment // when the session that had answered did; 0 where a question since has an answer
 	server  answer
 }
 
@@ -141,14 +141,12 @@ func (w *watcher) sign() sign {
 	if s.unanswered > 0 {
 		s.silent = w.asked[0].asked
 	}
-	s.broken = w.broke != 0
+	s.broken = w.brokeAt != 0
 	return s
 }
 
-// quiet reports whether the machine or its server does not answer any more, for the moment.
-func (s sign) quiet(at moment) bool {
-	return s.broken || s.unanswered > 0 || at.since(s.served) > fresh
-}
+// cutShort reports whether nothing on the machine answers any more, for the moment.
+func (s sign) cutShort() bool { return s.broken || s.unanswered > 0 }
 
 // promoted says that the server is no standby any more, which it has not been asked yet.
 func (w *watcher) promoted() {
@@ -173,9 +171,10 @@ func (w *watcher) run(ctx context.Context) {
 			pause = signRarely
 		}
 		next := time.NewTimer(pause)
+		proven, lost := w.lost()
 		select {
-		case <-w.lost():
-			w.breaks()
+		case <-lost:
+			w.broke(proven)
 			w.wake()
 			select {
 			case <-next.C:
@@ -251,8 +250,8 @@ func (w *watcher) answered(on *way, asked moment) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked.answer(asked)
-	if asked > w.broke {
-		w.broke = 0
+	if asked > w.brokeAt {
+		w.brokeAt = 0
 	}
 	switch on {
 	case w.another:
@@ -264,12 +263,12 @@ func (w *watcher) answered(on *way, asked moment) {
 	}
 }
 
-// breaks notes that the session which had answered has ended.
-func (w *watcher) breaks() {
+// broke notes that a session which had answered has ended, unless that was for another's sake.
+func (w *watcher) broke(x *way) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.broke == 0 {
-		w.broke = now()
+	if w.proven == x && w.brokeAt == 0 {
+		w.brokeAt = now()
 	}
 }
 
@@ -291,14 +290,14 @@ func (w *watcher) failed(asked moment) int {
 	return w.asked.unanswered(now())
 }
 
-// lost is closed when the session breaks that has answered.
-func (w *watcher) lost() <-chan struct{} {
+// lost gives the way that has answered, and what is closed when its session breaks.
+func (w *watcher) lost() (*way, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.proven == nil {
-		return nil
+		return nil, nil
 	}
-	return w.proven.Lost()
+	return w.proven, w.proven.Lost()
 }
 
 func (w *watcher) hangUp() {

@@ -131,6 +131,12 @@ func (m *fakeMachine) watched(t *testing.T) (w *watcher, woken *atomic.Int32) {
 
 func alive(context.Context) error { return nil }
 
+// answered reports whether a session of the watcher's has.
+func answered(w *watcher) bool {
+	proven, _ := w.lost()
+	return proven != nil
+}
+
 func eventually(t *testing.T, what string, within time.Duration, is func() bool) {
 	t.Helper()
 	for until := time.Now().Add(within); !is(); time.Sleep(5 * time.Millisecond) {
@@ -145,7 +151,7 @@ func TestWatcherOfMachineThatFreezes(t *testing.T) {
 	t.Parallel()
 	m := &fakeMachine{answers: alive}
 	w, woken := m.watched(t)
-	eventually(t, "it answers", time.Second, func() bool { return w.lost() != nil })
+	eventually(t, "it answers", time.Second, func() bool { return answered(w) })
 	if s := w.sign(); s.unanswered != 0 || m.opened() != 1 {
 		t.Fatalf("%+v, %d sessions", s, m.opened())
 	}
@@ -169,7 +175,7 @@ func TestWatcherKeepsSession(t *testing.T) {
 	t.Parallel()
 	m := &fakeMachine{answers: alive}
 	w, _ := m.watched(t)
-	eventually(t, "it answers", time.Second, func() bool { return w.lost() != nil })
+	eventually(t, "it answers", time.Second, func() bool { return answered(w) })
 	m.becomes(hangs)
 	eventually(t, "another session", 3*time.Second, func() bool { return m.opened() == 2 })
 	time.Sleep(3 * time.Second)
@@ -190,7 +196,7 @@ func TestWatcherOfMachineThatStalls(t *testing.T) {
 	t.Parallel()
 	m := &fakeMachine{answers: alive}
 	w, _ := m.watched(t)
-	eventually(t, "it answers", time.Second, func() bool { return w.lost() != nil })
+	eventually(t, "it answers", time.Second, func() bool { return answered(w) })
 	m.becomes(func(ctx context.Context) error { return host.Pause(ctx, 1500*time.Millisecond) })
 	for until := time.Now().Add(4 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		if quiet := w.sign().silence(now()); quiet >= leastSilence {
@@ -204,7 +210,7 @@ func TestWatcherOfLinkThatBreaks(t *testing.T) {
 	t.Parallel()
 	m := &fakeMachine{answers: alive}
 	w, woken := m.watched(t)
-	eventually(t, "it answers", time.Second, func() bool { return w.lost() != nil })
+	eventually(t, "it answers", time.Second, func() bool { return answered(w) })
 	m.becomes(func(context.Context) error { return errGone })
 	time.Sleep(signEvery / 4)
 	before := woken.Load()

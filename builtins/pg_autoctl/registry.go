@@ -244,8 +244,8 @@ const (
 	// lockNotAvailable is PostgreSQL's code for a lock_timeout.
 	lockNotAvailable = "55P03"
 
-	// betweenTries bounds how often a time between reports is waited for.
-	betweenTries = 20
+	// betweenTries is how often a time between reports is waited for, 0.3 s each.
+	betweenTries = 5
 )
 
 // BetweenReports runs f in a transaction on a connection to a monitor's database, while no report of a node is in the midst.
@@ -254,12 +254,16 @@ const (
 // report waits while it is told to end is told to go on, alone and without synchronous replication, though its standby takes over: what it
 // acknowledges from then on is lost. With the table of nodes locked first, a report has either been dealt with, or reads what f wrote.
 //
-// Other functions of the monitor take their locks in another order. So the wait for one is short of deadlock_timeout, 1s, after which
-// PostgreSQL could end the other transaction instead, and is tried again.
-func BetweenReports(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) (err error) {
+// Other functions of the monitor take their locks in another order. So the waits for the table and for what f locks are together short of
+// deadlock_timeout, 1s, after which PostgreSQL could end the other transaction instead, and are tried again. Nor does a transaction whose client
+// is gone, or whose machine sleeps, hold up the nodes' reports, and with them every failover.
+func BetweenReports(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) error {
+	var err error
 	for range betweenTries {
 		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'; LOCK TABLE pgautofailover.node IN ACCESS EXCLUSIVE MODE"); err != nil {
+			const lock = "SET LOCAL lock_timeout = '300ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'; " +
+				"LOCK TABLE pgautofailover.node IN ACCESS EXCLUSIVE MODE"
+			if _, err := tx.Exec(ctx, lock); err != nil {
 				return err
 			}
 			return f(tx)
@@ -268,7 +272,7 @@ func BetweenReports(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) (
 			return err
 		}
 	}
-	return err
+	return fmt.Errorf("other sessions keep the monitor's table of nodes, see pg_locks there: %w", err)
 }
 
 // registry holds the parameters of the builtins that change a formation, called for its monitor's host.

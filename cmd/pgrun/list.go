@@ -26,7 +26,7 @@ func listParams(playbook *load.Playbook) string {
 			fmt.Fprintf(&b, "    %s\n", p.Doc)
 		}
 		if p.Choices != nil {
-			fmt.Fprintf(&b, "    One of %s.\n", strings.Trim(p.Choices.String(), "[]()"))
+			fmt.Fprintf(&b, "    One of %s.\n", strings.Join(p.Choices, ", "))
 		}
 	}
 	return b.String()

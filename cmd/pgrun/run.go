@@ -78,7 +78,7 @@ func runAction(code *outcome.Code, mask *secret.Mask) cli.ActionFunc {
 			return err
 		}
 		playbook, err := load.Load(work, c.Args().First(), load.Options{
-			Inventory: c.String("inventory"), Set: c.StringSlice("extra-vars"), Unset: c.Bool("list-params"), Vault: ids, Mask: mask,
+			Inventory: c.String("inventory"), Set: c.StringSlice("extra-vars"), AllowUnset: c.Bool("list-params"), Vault: ids, Mask: mask,
 			Modules: builtins.Modules(), Stdlib: stdlib.FS, Playbooks: playbooks.FS,
 			Print: func(message string) { fmt.Fprintln(os.Stderr, mask.Hide(message)) },
 		})

@@ -25,15 +25,15 @@ import (
 
 // Options say what a playbook is loaded with.
 type Options struct {
-	Inventory string           // replaces the path that the playbook gives; empty leaves it
-	Set       []string         // values for params: KEY=VALUE, or @FILE of YAML or JSON
-	Unset     bool             // params may lack a value: the playbook is not to run
-	Modules   []builtin.Module // the builtins
-	Stdlib    fs.FS            // what @stdlib// names
-	Playbooks fs.FS            // the playbooks that the binary carries
-	Vault     *vault.Identities
-	Mask      *secret.Mask
-	Print     func(message string) // where print() goes
+	Inventory  string           // replaces the path that the playbook gives; empty leaves it
+	Set        []string         // values for params: KEY=VALUE, or @FILE of YAML or JSON
+	AllowUnset bool             // params may lack a value: the playbook is not to run
+	Modules    []builtin.Module // the builtins
+	Stdlib     fs.FS            // what @stdlib// names
+	Playbooks  fs.FS            // the playbooks that the binary carries
+	Vault      *vault.Identities
+	Mask       *secret.Mask
+	Print      func(message string) // where print() goes
 }
 
 const (

@@ -99,54 +99,89 @@ func (l *loader) declareParam(c *builtin.Call, p paramParams) (starlark.Value, e
 	if _, twice := l.params[p.Name]; twice {
 		return nil, fmt.Errorf("%s: %q is declared twice", c.Name, p.Name)
 	}
-	param := Param{Name: p.Name, Type: p.Type, Doc: p.Doc, Required: p.Default.Value == nil, Default: p.Default.Value, Choices: p.Choices.Value}
+	param := Param{Name: p.Name, Type: p.Type, Doc: p.Doc, Required: p.Default.Value == nil, Default: p.Default.Value}
 	if param.Type == "" {
 		param.Type = typeOf(p.Default.Value)
 	}
 	if !slices.Contains(paramTypes, param.Type) {
 		return nil, fmt.Errorf("%s: for parameter \"type\": %q is none of %s", c.Name, param.Type, strings.Join(paramTypes, ", "))
 	}
+	choices, err := l.choices(param.Type, p.Choices)
+	if err != nil {
+		return nil, fmt.Errorf("param %s: %w", p.Name, err)
+	}
+	for _, choice := range choices {
+		param.Choices = append(param.Choices, plainly(choice))
+	}
 	value, source, err := l.paramValue(param)
 	if err != nil {
 		return nil, fmt.Errorf("param %s: %w", p.Name, err)
 	}
-	if err := l.among(param, value, p.Choices); err != nil {
+	if err := among(value, choices, param.Choices); err != nil {
 		return nil, fmt.Errorf("param %s: %s: %w", p.Name, source, err)
 	}
 	param.Value = value
 	l.params[p.Name] = len(l.playbook.Params)
 	l.playbook.Params = append(l.playbook.Params, param)
 	if value == nil { // reported with all the others at the end of loading
-		return starlark.None, nil
+		return l.none(param.Type), nil
 	}
 	return value, nil
 }
 
-// among refuses a value that is not one of the choices; of a list, each item has to be one.
-func (l *loader) among(p Param, value starlark.Value, choices builtin.Any) error {
-	if choices.Value == nil || value == nil {
-		return nil
+// none is what the rest of a playbook has of a param that is not set: it goes on as far as it can.
+func (l *loader) none(kind string) starlark.Value {
+	switch kind {
+	case "string":
+		return starlark.String("")
+	case "int":
+		return starlark.MakeInt(0)
+	case "float":
+		return starlark.Float(0)
+	case "bool":
+		return starlark.False
+	case "duration":
+		return starlarktime.Duration(0)
+	case "list":
+		return starlark.NewList(nil)
+	case "secret":
+		return secret.New(l.Mask, "")
 	}
-	list, ok := choices.Value.(starlark.Iterable)
+	return starlark.None
+}
+
+// choices are the only values that a param, or each item of a list, can have; nil where any will do.
+func (l *loader) choices(kind string, given builtin.Any) (choices []starlark.Value, err error) {
+	if given.Value == nil {
+		return nil, nil
+	}
+	list, ok := given.Value.(starlark.Iterable)
 	if !ok {
-		return fmt.Errorf("for parameter \"choices\": got %s, want a list", choices.Type())
+		return nil, fmt.Errorf("for parameter \"choices\": got %s, want a list", given.Value.Type())
+	}
+	for choice := range starlark.Elements(list) {
+		if choice, err = l.convert(itemType(kind), choice); err != nil {
+			return nil, fmt.Errorf("for parameter \"choices\": %w", err)
+		}
+		choices = append(choices, choice)
+	}
+	return choices, nil
+}
+
+// among refuses a value that is not one of the choices; of a list, each item has to be one.
+func among(value starlark.Value, choices []starlark.Value, names []string) error {
+	if choices == nil || value == nil {
+		return nil
 	}
 	items, isList := value.(*starlark.List)
 	if !isList {
 		items = starlark.NewList([]starlark.Value{value})
 	}
 	for item := range starlark.Elements(items) {
-		var names []string
-		var err error
-		found := false
-		for choice := range starlark.Elements(list) {
-			if choice, err = l.convert(itemType(p.Type), choice); err != nil {
-				return fmt.Errorf("for parameter \"choices\": %w", err)
-			}
+		found := slices.ContainsFunc(choices, func(choice starlark.Value) bool {
 			same, err := starlark.Equal(item, choice)
-			found = found || err == nil && same
-			names = append(names, plainly(choice))
-		}
+			return err == nil && same
+		})
 		if !found {
 			return fmt.Errorf("%s is none of %s%s", plainly(item), strings.Join(names, ", "), suggest.Or(plainly(item), names, ""))
 		}
@@ -310,7 +345,7 @@ func (l *loader) checkParams() error {
 	var wrong []error
 	for _, p := range l.playbook.Params {
 		known = append(known, p.Name)
-		if p.Value == nil && !l.Unset {
+		if p.Value == nil && !l.AllowUnset {
 			wrong = append(wrong, fmt.Errorf("param %s is not set: -e %s=VALUE%s", p.Name, p.Name, about(p.Doc)))
 		}
 	}

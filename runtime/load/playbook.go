@@ -34,7 +34,7 @@ type Param struct {
 	Required        bool
 	Default         starlark.Value // nil when required
 	Value           starlark.Value // nil where it is not set
-	Choices         starlark.Value // the only values; nil where any will do
+	Choices         []string       // the only values, or those of its items; nil where any will do
 }
 
 // Play is a list of tasks for some hosts.
