@@ -57,7 +57,7 @@ func needParent(ctx context.Context, r host.Reader, p string) error {
 	dir := path.Dir(path.Clean(p))
 	info, err := isDirectory(ctx, r, dir)
 	if err == nil && info == nil {
-		return host.NotThere("no directory %s on the machine: make it first, with file.directory", dir)
+		return host.NotThere("no directory %s on the machine: file.directory makes it", dir)
 	}
 	return err
 }
