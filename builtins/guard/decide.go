@@ -311,7 +311,7 @@ func (v view) unguarded(otherwise step, silence time.Duration) step {
 func (v view) guarding() bool {
 	why, _ := v.idle()
 	old, standby, ok := v.roles()
-	return why == "" && ok && old.settled(primary) && standby.complete()
+	return why == "" && ok && old.settled(primary) && old.served != 0 && standby.complete()
 }
 
 // healthy says what is guarded.
@@ -319,6 +319,8 @@ func (v view) healthy() string {
 	old, standby, ok := v.roles()
 	switch {
 	case !ok || !old.settled(primary) || !standby.settled(secondary):
+	case old.served == 0: // a failover from it would be left to the monitor
+		return fmt.Sprintf("waits for the first answer of the server of %s", old.Name)
 	case standby.complete():
 		return fmt.Sprintf("guards %s, which %s stands by for", old.Name, standby.Name)
 	default:

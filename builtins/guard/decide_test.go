@@ -85,6 +85,7 @@ func TestDecide(t *testing.T) {
 		says string
 	}{
 		{"all is well", a("a", primary, primary), b, "watch", "guards a, which b stands by for"},
+		{"all is well, and the guard has begun just now", a("a", primary, primary, "never seen"), b, "watch", "waits for the first answer of the server of a"},
 		{"a standby is lost", a("a", primary, primary), a("b", secondary, secondary, "stopped"), "watch", "guards a"},
 		{"the primary is stopped", a("a", primary, primary, "stopped"), b, "ask b", "a is stopped"},
 		{"it hangs", a("a", primary, primary, "silent"), b, "ask b", "a is Running, and has given no sign of life for 2s"},
