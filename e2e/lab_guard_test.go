@@ -138,8 +138,9 @@ func TestGuardLeavesHealthyPrimaryAlone(t *testing.T) {
 			t.Logf("%s: %s is the primary in place of %s", x.name, now, primary)
 			primary = now
 		}
-		for _, line := range []string{asksLine, stopsLine} {
-			if strings.Contains(p.printed(), line) {
+		for line := range strings.Lines(p.printed()) {
+			// The monitor may replace it, while its keeper is at starting its server.
+			if strings.Contains(line, asksLine) || strings.Contains(line, stopsLine) && !strings.Contains(line, "which has given it up") {
 				t.Fatalf("%s:\n%s", x.name, p.printed())
 			}
 		}
