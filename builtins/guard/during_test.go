@@ -45,6 +45,15 @@ func (w *world) live(g *guard) {
 	w.sql("UPDATE pgautofailover.node SET reporttime = clock_timestamp() + interval '1 hour'")
 }
 
+// replaceHung has a hang, and the monitor be at having b take over.
+func (w *world) replaceHung() {
+	w.mu.Lock()
+	w.hung = "a"
+	w.mu.Unlock()
+	w.sql(`UPDATE pgautofailover.node SET goalstate = CASE nodename WHEN 'a' THEN 'draining' ELSE 'prepare_promotion' END,
+		reporttime = CASE nodename WHEN 'a' THEN clock_timestamp() ELSE reporttime END`)
+}
+
 // The function runs while the guard guards, and what it returned comes back, or its error, with the guard's end.
 func TestDuring(t *testing.T) {
 	for _, want := range []error{nil, errors.New("the function's own")} {
@@ -94,11 +103,7 @@ func TestDuringFence(t *testing.T) {
 	g, _ := w.guard()
 	w.live(g)
 	c, p := called(t, func() error {
-		w.mu.Lock()
-		w.hung = "a"
-		w.mu.Unlock()
-		w.sql(`UPDATE pgautofailover.node SET goalstate = CASE nodename WHEN 'a' THEN 'draining' ELSE 'prepare_promotion' END,
-			reporttime = CASE nodename WHEN 'a' THEN clock_timestamp() ELSE reporttime END`)
+		w.replaceHung()
 		eventually(t, "the guard stops a", 20*time.Second, func() bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -134,11 +139,7 @@ func TestDuringFenceOfPrimaryThatIsBack(t *testing.T) {
 	g, _ := w.guard()
 	w.live(g)
 	c, p := called(t, func() error {
-		w.mu.Lock()
-		w.hung = "a"
-		w.mu.Unlock()
-		w.sql(`UPDATE pgautofailover.node SET goalstate = CASE nodename WHEN 'a' THEN 'draining' ELSE 'prepare_promotion' END,
-			reporttime = CASE nodename WHEN 'a' THEN clock_timestamp() ELSE reporttime END`)
+		w.replaceHung()
 		eventually(t, "the guard has stopped a", 20*time.Second, func() bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
