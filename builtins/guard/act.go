@@ -112,9 +112,8 @@ func (g *guard) conclude(t try) bool {
 
 // refused reports whether the monitor has decided against a promotion: it had the time to.
 func refused(err error) bool {
-	const canceled, lockNotAvailable = "57014", "55P03"
 	code := postgres.Code(err)
-	return errors.Is(err, errRefused) || code != "" && code != canceled && code != lockNotAvailable
+	return errors.Is(err, errRefused) || code != "" && code != postgres.QueryCanceled && code != postgres.LockNotAvailable
 }
 
 func (g *guard) act(ctx context.Context, v view, s step) error {

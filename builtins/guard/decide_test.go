@@ -227,8 +227,8 @@ func TestDecideLetsInWithOtherNodes(t *testing.T) {
 	}
 }
 
-// Whatever the situation: nothing is done to a primary that may be alive, unless the monitor replaces it and it does not know, none is asked for without the zero-loss gate, and nothing is
-// told that is not so.
+// Whatever the situation: nothing is done to a primary that may be alive, unless the monitor replaces it and it does not know, none is
+// asked for without the zero-loss gate, and nothing is told that is not so.
 func TestDecideIsSafe(t *testing.T) {
 	states := []string{primary, "wait_primary", draining, demoteTimeout, demoted, secondary, preparePromotion, stopReplication}
 	conditions := [][]string{

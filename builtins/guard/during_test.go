@@ -54,6 +54,16 @@ func (w *world) replaceHung() {
 		reporttime = CASE nodename WHEN 'a' THEN clock_timestamp() ELSE reporttime END`)
 }
 
+// becomes waits until the world is as is says.
+func (w *world) becomes(what string, is func() bool) {
+	w.t.Helper()
+	eventually(w.t, what, 20*time.Second, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return is()
+	})
+}
+
 // The function runs while the guard guards, and what it returned comes back, or its error, with the guard's end.
 func TestDuring(t *testing.T) {
 	for _, want := range []error{nil, errors.New("the function's own")} {
@@ -104,11 +114,7 @@ func TestDuringFence(t *testing.T) {
 	w.live(g)
 	c, p := called(t, func() error {
 		w.replaceHung()
-		eventually(t, "the guard stops a", 20*time.Second, func() bool {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return w.stopping == "a"
-		})
+		w.becomes("the guard stops a", func() bool { return w.stopping == "a" })
 		for range 2 {
 			before := g.metrics.last.Load()
 			eventually(t, "another look", w.stopTakes/2, func() bool { return g.metrics.last.Load() > before })
@@ -140,11 +146,7 @@ func TestDuringFenceOfPrimaryThatIsBack(t *testing.T) {
 	w.live(g)
 	c, p := called(t, func() error {
 		w.replaceHung()
-		eventually(t, "the guard has stopped a", 20*time.Second, func() bool {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return w.instances["a"].Status == "Stopped"
-		})
+		w.becomes("the guard has stopped a", func() bool { return w.instances["a"].Status == "Stopped" })
 		return nil
 	})
 	_, tries, err := g.during(c, p)

@@ -240,13 +240,8 @@ func (s server) call(ctx context.Context, h host.Host, sql string, args ...any) 
 	})
 }
 
-const (
-	// lockNotAvailable is PostgreSQL's code for a lock_timeout.
-	lockNotAvailable = "55P03"
-
-	// betweenTries is how often a time between reports is waited for, 0.3 s each.
-	betweenTries = 5
-)
+// betweenTries is how often a time between reports is waited for, 0.3 s each.
+const betweenTries = 5
 
 // BetweenReports runs f in a transaction on a connection to a monitor's database, while no report of a node is in the midst.
 //
@@ -268,7 +263,7 @@ func BetweenReports(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) e
 			}
 			return f(tx)
 		})
-		if postgres.Code(err) != lockNotAvailable {
+		if postgres.Code(err) != postgres.LockNotAvailable {
 			return err
 		}
 	}

@@ -30,12 +30,15 @@ const (
 	undefinedObject           = "42704"
 	protocolViolation         = "08P01"
 	tooManyConnections        = "53300"
-	queryCanceled             = "57014"
 	adminShutdown             = "57P01"
 	crashShutdown             = "57P02"
 	cannotConnectNow          = "57P03"
 	objectInUse               = "55006"
 	dependentObjectsStillHere = "2BP01"
+
+	// Of what others may want to try again.
+	LockNotAvailable = "55P03"
+	QueryCanceled    = "57014"
 )
 
 // Error is what a server answered, or why there was no answer, with what to do about it.
@@ -91,7 +94,7 @@ func Explain(err error) error {
 // ended is Explain for a call whose context may have ended: then the server's answer to our cancel
 // request is not the cause.
 func ended(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && Code(err) == queryCanceled {
+	if err != nil && ctx.Err() != nil && Code(err) == QueryCanceled {
 		err = ctx.Err()
 	}
 	if err = Explain(err); context.Cause(ctx) == errLimit {
@@ -165,7 +168,7 @@ func advise(code string) (advice string, missing bool) {
 		return "raise max_connections, or find in pg_stat_activity who holds them", false
 	case protocolViolation:
 		return "is this a connection pooler? connect to PostgreSQL itself", false
-	case queryCanceled:
+	case QueryCanceled:
 		return "give timeout, or see in pg_stat_activity and pg_locks what it waited for", false
 	case adminShutdown, crashShutdown:
 		return "the connection was ended by the server; whether the statement that ran took effect is not known", false
