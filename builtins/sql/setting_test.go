@@ -75,7 +75,7 @@ func TestSettingSeesOtherFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	defer func() { write(string(before)); b.server.Psql(t, "SELECT pg_reload_conf()") }()
+	defer func() { write(string(before)); b.reload() }()
 	write(string(before) + "\nwork_mem = 7MB\n")
 	b.Run(`sql.setting(h, settings = {"work_mem": "7MB"}, ${at})`) // only reloads
 	b.summaryHas("reload")

@@ -3,6 +3,7 @@ package sql
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"go.starlark.net/starlark"
 
@@ -30,14 +31,29 @@ func newBench(t *testing.T) bench {
 		CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO public;
 		SELECT format('DROP OWNED BY %I', rolname) FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)' \gexec
 		SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)' \gexec
-		ALTER SYSTEM RESET ALL;
-		SELECT pg_reload_conf();`)
-	return benchOn(t, &server1)
+		ALTER SYSTEM RESET ALL;`)
+	b := benchOn(t, &server1)
+	b.reload()
+	return b
 }
 
 func benchOn(t *testing.T, s *postgrestest.Server) bench {
 	b := builtintest.New(t, builtintest.Machine{Reader: s.Host, Host: s.Host}, Module())
 	return bench{b, t, s}
+}
+
+// reload has the server read its configuration, and waits until it has: one that comes late would read what a test has
+// written meanwhile. Each session begins with the server's own.
+func (b bench) reload() {
+	b.t.Helper()
+	const loaded = "SELECT pg_conf_load_time()"
+	before := b.server.Psql(b.t, loaded)
+	b.server.Psql(b.t, "SELECT pg_reload_conf()")
+	for deadline := time.Now().Add(time.Minute); b.server.Psql(b.t, loaded) == before; {
+		if time.Now().After(deadline) {
+			b.t.Fatal("the server has not read its configuration in a minute: ", b.server.Log())
+		}
+	}
 }
 
 // in puts where the server is into a script: call(h, ..., ${at}).
