@@ -1,11 +1,14 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/transport"
@@ -127,21 +130,56 @@ func TestStoppedContainers(t *testing.T) {
 	l.exits(0, command("pg_state.star"))
 }
 
-// Nobody gets in without TLS, with a wrong password, or as another role.
+// A keeper that waits for the end of a crash recovery which has failed waits for ever. A run takes away what it failed for, a setting here, and has
+// the keeper start anew.
+func TestKeeperThatHangs(t *testing.T) {
+	l := newLab(t)
+	victim := l.one("primary")
+	log := "journalctl -u pg_autoctl --no-pager --since=@" + strings.TrimSpace(inside(t, victim, "date +%s"))
+	inside(t, victim, "echo nonsense >> /etc/pgaf/postgresql.conf; pkill -KILL -u postgres -f bin/postgres")
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(inside(t, victim, log), "needs to enter crash recovery"); time.Sleep(time.Second) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the keeper of %s has not come to crash recovery:\n%s", victim, inside(t, victim, log))
+		}
+	}
+	l.exits(0, command("postgres_ha.star"), "pg_autoctl of "+victim+" has not reported for ", "and runs nothing")
+	l.exits(0, command("pg_state.star"))
+}
+
+// Nobody gets in without TLS, with a wrong password, or as another role; from a machine that is none of the formation not even with the
+// passwords of its own roles.
 func TestNobodyElseGetsIn(t *testing.T) {
 	l := newLab(t)
-	primary := l.one("primary")
-	const psql = "PGPASSWORD=%s psql -X -A -t -c 'SELECT 1' 'host=%s user=%s dbname=app sslmode=%s connect_timeout=5' 2>&1"
-	address := strings.TrimSpace(l.shell(primary, "hostname -I | cut -d' ' -f1"))
-	for name, c := range map[string]struct{ password, user, mode, want string }{
-		"with TLS":         {"changeme-DEV-ONLY", "app", "require", "1"},
-		"without TLS":      {"changeme-DEV-ONLY", "app", "disable", "no pg_hba.conf entry"},
-		"a wrong password": {"wrong", "app", "require", "password authentication failed"},
-		"as postgres":      {"changeme-DEV-ONLY", "postgres", "require", "no pg_hba.conf entry"},
+	const outside = "pgrun-e2e-outside"
+	l.discard(t, outside)
+	l.exits(0, command(testdata("outside.star")))
+	password := func(role string) string {
+		content, err := os.ReadFile(filepath.Join(os.Getenv("HOME"), ".local/share/pgrun/lab", role+".password"))
+		must(t, err)
+		return strings.TrimSpace(string(content))
+	}
+	address := func(name string) string { return strings.TrimSpace(inside(t, name, "hostname -I | cut -d' ' -f1")) }
+	monitor, primary, standby := address(l.monitor()), address(l.one("primary")), l.one("secondary")
+	const app, refused = "changeme-DEV-ONLY", "no pg_hba.conf entry"
+	for _, c := range []struct{ from, server, user, database, mode, password, want string }{
+		{outside, primary, "app", "app", "require", app, "1"},
+		{outside, primary, "app", "app", "disable", app, refused},
+		{outside, primary, "app", "app", "verify-full", app, "root certificate file"},
+		{outside, primary, "app", "app", "require", "wrong", "password authentication failed"},
+		{outside, primary, "app", "postgres", "require", app, refused},
+		{outside, primary, "postgres", "postgres", "require", app, refused},
+		{outside, primary, "pgautofailover_replicator", "postgres", "require", password("pgautofailover_replicator"), refused},
+		{outside, primary, "pgautofailover_replicator", "x replication=true", "require", password("pgautofailover_replicator"), refused},
+		{outside, primary, "pgautofailover_monitor", "postgres", "require", "pgautofailover_monitor", refused},
+		{outside, monitor, "autoctl_node", "pg_auto_failover", "require", password("autoctl_node"), refused},
+		{outside, monitor, "postgres", "pg_auto_failover", "require", "", refused},
+		{standby, primary, "postgres", "postgres", "require", app, refused},
+		{standby, primary, "pgautofailover_replicator", "postgres", "disable", password("pgautofailover_replicator"), refused},
+		{standby, monitor, "autoctl_node", "pg_auto_failover", "disable", password("autoctl_node"), refused},
 	} {
-		line := strings.NewReplacer("PGPASSWORD=%s", "PGPASSWORD="+c.password, "host=%s", "host="+address, "user=%s", "user="+c.user, "sslmode=%s", "sslmode="+c.mode).Replace(psql)
-		if got := l.shell(l.one("secondary"), line+"; true"); !strings.Contains(got, c.want) {
-			t.Errorf("%s: psql says %q, want %q", name, got, c.want)
+		psql := fmt.Sprintf("PGPASSWORD='%s' psql -X -A -t -c 'SELECT 1' 'host=%s user=%s dbname=%s sslmode=%s connect_timeout=5' 2>&1; true", c.password, c.server, c.user, c.database, c.mode)
+		if got := inside(t, c.from, psql); !strings.Contains(got, c.want) {
+			t.Errorf("%s as %s to %s of %s, sslmode=%s: psql says %q, want %q", c.from, c.user, c.database, c.server, c.mode, got, c.want)
 		}
 	}
 }
