@@ -212,7 +212,7 @@ func done(c *exec.Cmd, want string) error {
 
 // tail is the end of an output, which tells why something failed.
 func tail(out string) string {
-	const most = 3000
+	const most = 30_000 // all of a run of Ansible
 	return out[max(0, len(out)-most):]
 }
 

@@ -60,21 +60,27 @@ func TestEditedUnitFile(t *testing.T) {
 func TestLostContainer(t *testing.T) {
 	l := newLab(t)
 	standby := l.one("secondary")
-	if err := l.incus.DeleteInstance(t.Context(), standby, true); err != nil {
-		t.Fatal(err)
+	must(t, l.incus.DeleteInstance(t.Context(), standby, true))
+	r := l.exits(0, command("postgres_ha.star"), "create instance "+standby)
+	if strings.Contains(r.out, "create the standby") {
+		t.Errorf("its data were on a disk of its own, and it was made anew:\n%s", r.out)
 	}
-	l.exits(0, command("postgres_ha.star"), "create")
 	l.exits(0, command("pg_state.star"), standby)
 	run(command("postgres_ha.star")).unchanged(t)
+}
+
+// lose deletes a data node's container together with the data on its disk.
+func (l *lab) lose(name string) {
+	l.t.Helper()
+	inside(l.t, name, "systemctl kill --signal=KILL pg_autoctl; find /var/lib/postgresql -mindepth 1 -delete")
+	must(l.t, l.incus.DeleteInstance(l.t.Context(), name, true))
 }
 
 // A run that is killed, wherever that is, is finished by the next one.
 func TestKilledRun(t *testing.T) {
 	l := newLab(t)
 	standby := l.one("secondary")
-	if err := l.incus.DeleteInstance(t.Context(), standby, true); err != nil {
-		t.Fatal(err)
-	}
+	l.lose(standby)
 	for _, done := range []string{"incus.instance: create instance " + standby, "tls.certificate: give " + standby, "pg_autoctl.node: create the standby"} {
 		p := l.start(command("postgres_ha.star"))
 		p.until(done)

@@ -37,7 +37,7 @@ func TestTwoAtOnce(t *testing.T) {
 		run(command(playbook, "-e", "kind=look")).check(t, 0, victim+": went on", beside+": went on")
 	})
 	t.Run("a formation", func(t *testing.T) {
-		must(t, l.incus.DeleteInstance(t.Context(), l.one("secondary"), true))
+		l.lose(l.one("secondary"))
 		l.bothEnd(t, command("postgres_ha.star"), command("postgres_ha.star"))
 		run(command("postgres_ha.star")).check(t, 0)
 		l.heal()

@@ -169,8 +169,9 @@ create() {
 	echo "install -d -o postgres -g postgres -m 0750 /run/pg_autoctl"
 	echo "cd /var/lib/postgresql && runuser -u postgres -- env PGDATA=$pgdata XDG_RUNTIME_DIR=/run/pg_autoctl LANG=C.UTF-8 \
 		pg_autoctl create $1 --pgdata $pgdata --pgctl $bindir/pg_ctl --pgport 5432 --skip-pg-hba $tls ${*:2}"
-	echo "systemctl enable -q --now pg_autoctl"
 }
+# Last: while the service begins it writes its configuration anew.
+start="systemctl enable -q --now pg_autoctl"
 
 # answers runs in a container, and waits until its server does.
 answers='until runuser -u postgres -- psql -XAtqc "SELECT true" > /dev/null 2>&1; do sleep 0.1; done'
@@ -181,6 +182,7 @@ sql() { incus exec "$1" -- runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 
 monitor() {
 	on $mon <<< "$initdb
 $(create monitor --hostname "${address[$mon]}")
+$start
 $answers"
 	echo "ALTER ROLE autoctl_node PASSWORD '$(cat autoctl_node.password)'" | sql $mon
 }
@@ -195,6 +197,7 @@ node() {
 $2
 $(create postgres --hostname "${address[$1]}" --name "$1" --dbname postgres --replication-quorum true --monitor "'$monitor_uri'")
 runuser -u postgres -- env XDG_RUNTIME_DIR=/run/pg_autoctl pg_autoctl config set --pgdata $pgdata timeout.network_partition_timeout 3
+$start
 $answers"
 }
 
