@@ -69,6 +69,20 @@ func TestLostContainer(t *testing.T) {
 	run(command("postgres_ha.star")).unchanged(t)
 }
 
+// A disk that would be mounted in place of the one that the data are on is refused, before anything is done.
+func TestDiskOverData(t *testing.T) {
+	l := newLab(t)
+	inventories := t.TempDir()
+	must(t, os.CopyFS(inventories, os.DirFS("../playbooks/inventories")))
+	path := filepath.Join(inventories, "lab.star")
+	content, err := os.ReadFile(path)
+	must(t, err)
+	other := strings.Replace(string(content), "/var/lib/pgrun-lab/%s/data", "/var/lib/pgrun-lab/%s/other", 1)
+	must(t, os.WriteFile(path, []byte(other), 0o644))
+	l.exits(1, command("postgres_ha.star", "-i", path), "has data in /var/lib/postgresql, which its device data, as incus_devices has it, would hide")
+	run(command("postgres_ha.star")).unchanged(t)
+}
+
 // lose deletes a data node's container together with the data on its disk.
 func (l *lab) lose(name string) {
 	l.t.Helper()
@@ -148,7 +162,7 @@ func TestKeeperThatHangs(t *testing.T) {
 			t.Fatalf("the keeper of %s has not come to crash recovery:\n%s", victim, inside(t, victim, log))
 		}
 	}
-	l.exits(0, command("postgres_ha.star"), "pg_autoctl of "+victim+" has not reported for ", "and runs nothing")
+	l.exits(0, command("postgres_ha.star"), "pg_autoctl of "+victim+" has not reported for ", "and waits for a PostgreSQL that has ended")
 	l.exits(0, command("pg_state.star"))
 }
 

@@ -221,7 +221,7 @@ func (v view) returning(otherwise step, silence time.Duration) step {
 	for _, n := range v.nodes {
 		number := strconv.FormatInt(n.ID, 10)
 		switch {
-		case n.mark() == "", n.stopping && n.status != "Stopped": // a guard has not got that far
+		case n.mark() == "", n.status != "Stopped" && (n.stopping || n.unseen != nil): // a guard may not have got that far
 		case n.off:
 			held = append(held, fmt.Sprintf("%s, which has %s = off", n.Name, switchKey))
 		case n.mark() != number && n.status == "Running":

@@ -236,6 +236,7 @@ func TestDecideIsSafe(t *testing.T) {
 		{"served long ago"}, {"promoted"}, {"fenced"}, {"stopped", "fenced"}, {"silent", "fenced"}, {"off"}, {"stopped", "off"}, {"Error", "silent"},
 		{"stopped", "fenced as another"}, {"stopped", "fenced", "off"}, {"silent", "ephemeral"}, {"silent keeper"}, {"dying"}, {"dying", "silent"}, {"dying", "fenced"},
 		{"being stopped"}, {"being stopped", "silent keeper"}, {"being stopped", "served long ago"}, {"silent keeper", "served long ago"}, {"silent", "unseen"},
+		{"fenced", "unseen"},
 	}
 	var nodes [2][]node
 	for i, name := range []string{"a", "b"} {
@@ -290,7 +291,7 @@ func TestDecideIsSafe(t *testing.T) {
 				canTakeOver := other.settled(secondary) || taking(other) || !serving
 				safe = stopped && marked && (standby || (serving || replaced) && !writes && (lost || !canTakeOver))
 			case unmark:
-				safe = n.status == "Running" && !n.stopping && marked || n.mark() == "7"
+				safe = n.status == "Running" && !n.stopping && n.unseen == nil && (marked || n.mark() == "7")
 			}
 			acts := s.kind == letIn || s.kind == unmark
 			safe = safe && !n.off && (acts || !other.off && !n.ephemeral && !other.ephemeral)

@@ -91,8 +91,10 @@ func (m *machine) look(ctx context.Context) instance {
 	if err != nil {
 		return instance{err: err}
 	}
-	// In this order: it is Running until it is stopped.
-	stopping, unseen := s.Stopping(ctx, name)
+	// In this order: it is Running until it is stopped. In a cluster each member is asked, and one that is dead is to keep nobody from the rest.
+	brief, cancel := context.WithTimeout(ctx, stoppingTimeout)
+	stopping, unseen := s.Stopping(brief, name)
+	cancel()
 	i, err := s.Instance(ctx, name)
 	return instance{i.Status, stopping, unseen, i.Config, i.ExpandedConfig[switchKey] == "off", i.Ephemeral, err}
 }

@@ -89,6 +89,9 @@ func (g *guard) look(ctx context.Context) view {
 // lookTimeout bounds a look: little longer than stale, so that a busy monitor does not cost the session with it, and the lock.
 const lookTimeout = stale + 500*time.Millisecond
 
+// stoppingTimeout bounds the part of it that asks whether the daemon is at stopping an instance.
+const stoppingTimeout = 500 * time.Millisecond
+
 func (g *guard) find(name string) int {
 	for i, m := range g.machines {
 		if m.name == name {

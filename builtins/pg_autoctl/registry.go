@@ -240,8 +240,13 @@ func (s server) call(ctx context.Context, h host.Host, sql string, args ...any) 
 	})
 }
 
-// betweenTries is how often a time between reports is waited for, 0.3 s each.
-const betweenTries = 5
+const (
+	// betweenFor is how long a time between reports is waited for, at most.
+	betweenFor = 20 * time.Second
+
+	// betweenTry is how long one try can take: three waits of lock_timeout, and some to spare.
+	betweenTry = time.Second
+)
 
 // BetweenReports runs f in a transaction on a connection to a monitor's database, while no report of a node is in the midst.
 //
@@ -251,11 +256,14 @@ const betweenTries = 5
 //
 // Other functions of the monitor take their locks in another order. So the waits for the table and for what f locks are together short of
 // deadlock_timeout, 1s, after which PostgreSQL could end the other transaction instead, and are tried again. Nor does a transaction whose client
-// is gone, or whose machine sleeps, hold up the nodes' reports, and with them every failover.
+// is gone, or whose machine sleeps, hold up the nodes' reports, and with them every failover. No try begins that ctx might cut off.
 func BetweenReports(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) error {
-	var err error
-	for range betweenTries {
-		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	until := time.Now().Add(betweenFor)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-betweenTry).Before(until) {
+		until = deadline.Add(-betweenTry)
+	}
+	for {
+		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			const lock = "SET LOCAL lock_timeout = '300ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'; " +
 				"LOCK TABLE pgautofailover.node IN ACCESS EXCLUSIVE MODE"
 			if _, err := tx.Exec(ctx, lock); err != nil {
@@ -266,8 +274,10 @@ func BetweenReports(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) e
 		if postgres.Code(err) != postgres.LockNotAvailable {
 			return err
 		}
+		if time.Now().After(until) {
+			return fmt.Errorf("other sessions keep the monitor's table of nodes, see pg_locks there: %w", err)
+		}
 	}
-	return fmt.Errorf("other sessions keep the monitor's table of nodes, see pg_locks there: %w", err)
 }
 
 // registry holds the parameters of the builtins that change a formation, called for its monitor's host.

@@ -124,6 +124,9 @@ func (l *loader) declareParam(c *builtin.Call, p paramParams) (starlark.Value, e
 	l.params[p.Name] = len(l.playbook.Params)
 	l.playbook.Params = append(l.playbook.Params, param)
 	if value == nil { // reported with all the others at the end of loading
+		if len(choices) > 0 {
+			return choices[0], nil
+		}
 		return l.none(param.Type), nil
 	}
 	return value, nil
