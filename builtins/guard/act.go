@@ -123,11 +123,8 @@ func (g *guard) act(ctx context.Context, v view, s step) error {
 	}
 	switch s.kind {
 	case ask:
-		err := g.monitor.promote(ctx, s.node.Name)
-		if err == nil {
-			m.prepare(ctx)
-		}
-		return err
+		m.prepare(ctx)
+		return g.monitor.promote(ctx, s.node.Name)
 	case fence:
 		return g.fence(ctx, v, s.node)
 	case report:

@@ -120,7 +120,7 @@ func (v view) failover(silence time.Duration) step {
 		return step{kind: ask, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
 	case !standby.takingOver():
 		return step{kind: watch, why: v.healthy()}
-	case dying != "" && old.AssignedState == demoteTimeout && standby.promotable() && old.cutShort():
+	case dying != "" && standby.recovering && old.cutShort(): // before its keeper gets to that, which waits for a second where its server is not ready
 		return step{kind: promote, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
 	case dying != "":
 		return step{kind: watch, why: fmt.Sprintf("%s %s, and %s is about to take over", old.Name, gone, standby.Name), alarm: old.silence(v.taken) > stopLate}

@@ -131,12 +131,14 @@ func TestDecide(t *testing.T) {
 		{"accepted, it is being stopped, and its machine answers", a("a", primary, demoteTimeout, "being stopped", "served long ago"), a("b", preparePromotion, stopReplication), "watch", "is being stopped"},
 		{"it hangs, and whether somebody stops it is not known", a("a", primary, draining, "silent", "unseen"), a("b", secondary, preparePromotion), "watch!", "cannot be seen"},
 		{"a stop does not end", a("a", primary, demoteTimeout, "silent for long", "being stopped"), a("b", preparePromotion, stopReplication, "promoted"), "watch!", "is being stopped"},
-		{"accepted, it is being stopped", a("a", primary, draining, "dying"), a("b", secondary, preparePromotion), "watch", "b is about to take over"},
+		{"accepted, it is being stopped", a("a", primary, draining, "dying"), a("b", secondary, preparePromotion), "promote b", ""},
+		{"its server is promoted, and its keeper does not know yet", a("a", primary, draining, "dying"), a("b", secondary, preparePromotion, "promoted"), "watch", "b is about to take over"},
+		{"accepted, it is being stopped and answers", a("a", primary, draining, "being stopped", "served long ago"), a("b", secondary, preparePromotion), "watch", "b is about to take over"},
 		{"the standby's keeper is about to promote it", a("a", primary, demoteTimeout, "dying"), a("b", preparePromotion, stopReplication), "promote b", ""},
 		{"its server is promoted", a("a", primary, demoteTimeout, "dying"), a("b", preparePromotion, stopReplication, "promoted"), "watch", "is being stopped"},
 		{"and the stop hangs", a("a", primary, demoteTimeout, "dying", "silent"), a("b", preparePromotion, stopReplication, "promoted"), "watch", "is being stopped"},
-		{"it hangs and is being stopped, by a guard that was cut off", a("a", primary, draining, "dying", "silent", "fenced"), a("b", secondary, preparePromotion), "watch", "is being stopped"},
-		{"it is frozen and being stopped, by a guard that was cut off", a("a", primary, draining, "frozen", "dying", "fenced"), a("b", secondary, preparePromotion), "watch", "is being stopped"},
+		{"it hangs and is being stopped, by a guard that was cut off", a("a", primary, draining, "dying", "silent", "fenced"), a("b", secondary, preparePromotion), "promote b", "is being stopped"},
+		{"it is frozen and being stopped, by a guard that was cut off", a("a", primary, draining, "frozen", "dying", "fenced"), a("b", secondary, preparePromotion), "promote b", "is being stopped"},
 
 		{"a switchover", a("a", primary, draining), a("b", secondary, preparePromotion), "watch", ""},
 		{"a switchover, further on", a("a", primary, demoteTimeout), a("b", preparePromotion, stopReplication), "watch", ""},
@@ -280,7 +282,9 @@ func TestDecideIsSafe(t *testing.T) {
 			case report:
 				safe = stopped && n.AssignedState == demoteTimeout && taking(other)
 			case promote:
-				safe = (otherStopped && other.settled(demoteTimeout) || otherDying && (other.broken || other.unanswered > 0) && other.AssignedState == demoteTimeout) && n.AssignedState == stopReplication && serves(n)
+				ended := otherStopped && other.settled(demoteTimeout) && n.AssignedState == stopReplication
+				ending := otherDying && (other.broken || other.unanswered > 0) && (other.AssignedState == draining || other.AssignedState == demoteTimeout)
+				safe = (ended || ending) && taking(n) && serves(n)
 			case letIn:
 				lost := otherStopped || otherHangs
 				standby := n.AssignedState == demoted || n.AssignedState == secondary && (n.ReportedState == demoted || n.ReportedState == secondary)

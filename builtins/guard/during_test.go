@@ -71,7 +71,9 @@ func TestDuring(t *testing.T) {
 		g, said := w.guard()
 		w.live(g)
 		c, p := called(t, func() error {
-			said.has(t, "guards a, which b stands by for")
+			eventually(t, "the guard says that it guards", 5*time.Second, func() bool { // right after the function was called, perhaps
+				return strings.Contains(said.text(), "guards a, which b stands by for")
+			})
 			return want
 		})
 		value, tries, err := g.during(c, p)

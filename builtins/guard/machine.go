@@ -47,6 +47,7 @@ type machine struct {
 	host    reached
 	watcher *watcher
 	opening *opening // on its server, which is to be promoted; nil most of the time
+	warmed  bool     // an agent that can write is there
 
 	find func(context.Context) (daemon, string, error) // its daemon, and the name of its instance there
 }

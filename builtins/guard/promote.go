@@ -26,7 +26,7 @@ type opening struct {
 	expiry *time.Timer
 }
 
-// prepare begins to open a session on the standby's server: it is to take over in a moment, and its keeper is slower by a
+// prepare begins to open a session on the standby's server: it may be to take over in a moment, and its keeper is slower by a
 // second where it is the first to see to that.
 func (m *machine) prepare(ctx context.Context) {
 	o := &opening{done: make(chan struct{})}
@@ -47,6 +47,19 @@ func (m *machine) prepare(ctx context.Context) {
 		}
 		o.err = err
 	}()
+}
+
+// warm has an agent started on a standby's machine that can write, once as long as it answers: that takes the most of a promotion.
+func (g *guard) warm(ctx context.Context, v view) {
+	for _, n := range v.nodes {
+		if n.status != "Running" || n.unanswered > 0 {
+			n.machine.warmed = false
+		}
+	}
+	if _, standby, _ := v.roles(); v.guarding() && !g.dry && !standby.machine.warmed {
+		standby.machine.warmed = true
+		standby.machine.prepare(ctx)
+	}
 }
 
 // promote has the server take over, if its keeper has not been quicker.

@@ -162,6 +162,7 @@ func (g *guard) run(ctx context.Context, over <-chan struct{}) error {
 		}
 		v.follows(last, g.every+stale)
 		last = v
+		g.warm(ctx, v)
 		s := decide(v, g.silence)
 		g.metrics.looked(v, s, g.dry)
 		if g.looked != nil {

@@ -205,11 +205,15 @@ func (l *lines) add(s step, line string) {
 
 func (l *lines) has(t *testing.T, want string) {
 	t.Helper()
+	if all := l.text(); !strings.Contains(all, want) {
+		t.Errorf("no %q in %q", want, all)
+	}
+}
+
+func (l *lines) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !strings.Contains(strings.Join(l.all, "\n"), want) {
-		t.Errorf("no %q in %q", want, l.all)
-	}
+	return strings.Join(l.all, "\n")
 }
 
 // sql runs statements on the monitor.
@@ -240,7 +244,7 @@ func (w *world) look(g *guard) view {
 		switch live := w.instances[m.name].Status == "Running" && w.hung != m.name; {
 		case live:
 			_, goal, _ := strings.Cut(states[i], "/")
-			w.promoted = w.promoted || goal == stopReplication && m.watcher.server.at != 0 && !m.watcher.server.recovering
+			w.promoted = w.promoted || (goal == preparePromotion || goal == stopReplication) && m.watcher.server.at != 0 && !m.watcher.server.recovering
 			m.watcher.asked = nil
 			m.watcher.server = answer{at, at, goal != primary && !alone(goal) && !w.promoted}
 			w.sql("UPDATE pgautofailover.node SET reporttime = clock_timestamp() WHERE nodename = '" + m.name + "'")
