@@ -133,11 +133,11 @@ func (g *guard) act(ctx context.Context, v view, s step) error {
 		}
 		// The standby's keeper gets to it in a moment, and then waits for a second: no time for another look.
 		if _, standby, _ := v.roles(); standby.promotable() {
-			_ = standby.machine.promote(ctx) // the next look shows whether that is still to be done
+			_ = standby.machine.promote(ctx, v.taken, false) // the next look shows whether that is still to be done
 		}
 		return nil
 	case promote:
-		return m.promote(ctx)
+		return m.promote(ctx, v.taken, s.node.AssignedState == preparePromotion)
 	case letIn:
 		return m.start(ctx)
 	case unmark:

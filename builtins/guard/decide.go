@@ -120,7 +120,8 @@ func (v view) failover(silence time.Duration) step {
 		return step{kind: ask, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
 	case !standby.takingOver():
 		return step{kind: watch, why: v.healthy()}
-	case dying != "" && standby.recovering && old.cutShort(): // before its keeper gets to that, which waits for a second where its server is not ready
+	case dying != "" && v.ended(old) && standby.recovering && standby.ReplicationQuorum && standby.CandidatePriority > 0:
+		// Before its keeper gets to that, which waits for a second where its server is not ready.
 		return step{kind: promote, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
 	case dying != "":
 		return step{kind: watch, why: fmt.Sprintf("%s %s, and %s is about to take over", old.Name, gone, standby.Name), alarm: old.silence(v.taken) > stopLate}
@@ -137,6 +138,12 @@ func (v view) failover(silence time.Duration) step {
 	default:
 		return step{kind: watch, why: fmt.Sprintf("%s is taking over from %s, which is stopped", standby.Name, old.Name)}
 	}
+}
+
+// ended reports whether the server of a primary that is being stopped is one no more, for all that this guard knows, which has seen it serve: nothing on its machine
+// answers, and it was not alone, so that it acknowledges nothing without its standby.
+func (v view) ended(old node) bool {
+	return (old.broken || old.unanswered > 1) && old.served != 0 && !old.recovering && !alone(old.ReportedState)
 }
 
 // complete reports whether a standby has every acknowledged write, and may be promoted, as the monitor knows it.

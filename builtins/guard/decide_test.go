@@ -283,7 +283,8 @@ func TestDecideIsSafe(t *testing.T) {
 				safe = stopped && n.AssignedState == demoteTimeout && taking(other)
 			case promote:
 				ended := otherStopped && other.settled(demoteTimeout) && n.AssignedState == stopReplication
-				ending := otherDying && (other.broken || other.unanswered > 0) && (other.AssignedState == draining || other.AssignedState == demoteTimeout)
+				ending := otherDying && (other.broken || other.unanswered > 1) && (other.AssignedState == draining || other.AssignedState == demoteTimeout) &&
+					other.served != 0 && !other.recovering && !alone(other.ReportedState) && n.ReplicationQuorum && n.CandidatePriority > 0
 				safe = (ended || ending) && taking(n) && serves(n)
 			case letIn:
 				lost := otherStopped || otherHangs

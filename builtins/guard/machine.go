@@ -46,8 +46,7 @@ type machine struct {
 	name    string // the node's
 	host    reached
 	watcher *watcher
-	opening *opening // on its server, which is to be promoted; nil most of the time
-	warmed  bool     // an agent that can write is there
+	opening *opening // the last on its server, which may be to be promoted
 
 	find func(context.Context) (daemon, string, error) // its daemon, and the name of its instance there
 }

@@ -161,10 +161,41 @@ CREATE FUNCTION fake.pg_is_in_recovery() RETURNS bool LANGUAGE sql AS 'SELECT tr
 CREATE FUNCTION fake.pg_promote(bool, int) RETURNS bool LANGUAGE sql AS 'SELECT false'`)
 	m := newMachine("b", reachedServer{}, postgres.Target{Socket: server.Dir, Port: server.Port, Database: "stuck"}, func() {})
 	m.watcher.server.recovering = true
-	if err := m.promote(t.Context()); err == nil || !strings.Contains(err.Error(), "has not ended its recovery within 5s") {
+	if err := m.promote(t.Context(), now(), false); err == nil || !strings.Contains(err.Error(), "has not ended its recovery within 2s") {
 		t.Errorf("%v", err)
 	}
 	if !m.watcher.sign().recovering {
 		t.Error("the server counts as promoted")
 	}
+}
+
+// What is to take over refuses writes first; a guard that was held up takes that back.
+func TestRefuseWrites(t *testing.T) {
+	server.Need(t)
+	conn, err := postgres.ConnectToWrite(t.Context(), server.Host, postgres.Target{Socket: server.Dir, Port: server.Port, Database: "postgres"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer postgres.HangUp(conn)
+	is := func(want string) {
+		t.Helper()
+		if got := server.Psql(t, "SELECT setting FROM pg_file_settings WHERE name = 'default_transaction_read_only'"); got != want {
+			t.Errorf("default_transaction_read_only is %q in the files, want %q", got, want)
+		}
+	}
+	defer server.Psql(t, "ALTER SYSTEM RESET default_transaction_read_only")
+	if err := refuseWrites(t.Context(), conn, now()); err != nil {
+		t.Fatal(err)
+	}
+	is("on")
+	if err := refuseWrites(t.Context(), conn, now()-moment(2*stale)); !errors.Is(err, errStale) {
+		t.Fatal(err)
+	}
+	is("")
+}
+
+// A node that is none of the hosts has no machine to get ready.
+func TestWarmStranger(t *testing.T) {
+	g := &guard{}
+	g.warm(t.Context(), view{nodes: []node{a("a", primary, primary), a("b", secondary, secondary), a("c", secondary, secondary)}})
 }

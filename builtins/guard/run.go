@@ -141,6 +141,9 @@ func (g *guard) run(ctx context.Context, over <-chan struct{}) error {
 	watchers.Go(func() { g.monitor.follow(watching, g.wake) })
 	defer watchers.Wait()
 	defer stop()
+	for _, m := range g.machines {
+		defer m.release()
+	}
 	defer g.monitor.close()
 	var fencing chan try // a fence that is under way: it takes seconds, in which the standby gets on
 	defer func() {

@@ -73,6 +73,9 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	server.Need(t)
+	// The server is the monitor's and b's at once: that b is to refuse writes is nothing to the monitor.
+	server.Psql(t, "ALTER ROLE postgres SET default_transaction_read_only = off")
+	t.Cleanup(func() { server.Psql(t, "ALTER SYSTEM RESET default_transaction_read_only") })
 	ctx := context.Background()
 	conn, err := postgres.ConnectToWrite(ctx, server.Host, postgres.Target{Socket: server.Dir, Port: server.Port})
 	if err != nil {
@@ -245,11 +248,11 @@ func (w *world) look(g *guard) view {
 		case live:
 			_, goal, _ := strings.Cut(states[i], "/")
 			w.promoted = w.promoted || (goal == preparePromotion || goal == stopReplication) && m.watcher.server.at != 0 && !m.watcher.server.recovering
-			m.watcher.asked = nil
+			m.watcher.asked, m.watcher.brokeAt = nil, 0
 			m.watcher.server = answer{at, at, goal != primary && !alone(goal) && !w.promoted}
 			w.sql("UPDATE pgautofailover.node SET reporttime = clock_timestamp() WHERE nodename = '" + m.name + "'")
 		case w.stopping == m.name:
-			m.watcher.asked = questions{{at, true}}
+			m.watcher.asked, m.watcher.brokeAt = questions{{at, true}}, at
 		default:
 			silent := at - moment(10*time.Second)
 			m.watcher.asked = questions{{silent, true}, {silent + 1, true}}
