@@ -120,7 +120,8 @@ func TestGuardLeavesHealthyPrimaryAlone(t *testing.T) {
 	}{
 		{"its agents killed", func() { l.incusCLI(t, "exec", primary, "--", "pkill", "-9", "-f", "^/run/pgrun/agent-") }, false},
 		{"its agents stopped, so that only new sessions answer", func() {
-			l.incusCLI(t, "exec", primary, "--", "pkill", "-STOP", "-f", "^/run/pgrun/agent-")
+			// Once the guard has one again, after those were killed.
+			l.incusCLI(t, "exec", primary, "--", "sh", "-c", "for i in $(seq 100); do pkill -STOP -f '^/run/pgrun/agent-' && exit; sleep 0.1; done; exit 1")
 			time.Sleep(8 * time.Second)
 			l.incusCLI(t, "exec", primary, "--", "sh", "-c", "pkill -9 -f '^/run/pgrun/agent-'; [ $? -le 1 ]") // 1: none is left
 		}, false},
