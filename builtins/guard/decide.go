@@ -120,7 +120,7 @@ func (v view) failover(silence time.Duration) step {
 		return step{kind: ask, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
 	case !standby.takingOver():
 		return step{kind: watch, why: v.healthy()}
-	case dying != "" && v.ended(old) && standby.recovering && standby.ReplicationQuorum && standby.CandidatePriority > 0:
+	case dying != "" && old.ended() && standby.recovering && standby.candidate():
 		// Before its keeper gets to that, which waits for a second where its server is not ready.
 		return step{kind: promote, node: standby, why: fmt.Sprintf("%s %s", old.Name, gone)}
 	case dying != "":
@@ -140,15 +140,18 @@ func (v view) failover(silence time.Duration) step {
 	}
 }
 
-// ended reports whether the server of a primary that is being stopped is one no more, for all that this guard knows, which has seen it serve: nothing on its machine
-// answers, and it was not alone, so that it acknowledges nothing without its standby.
-func (v view) ended(old node) bool {
-	return (old.broken || old.unanswered > 1) && old.served != 0 && !old.recovering && !alone(old.ReportedState)
+// ended reports whether the server of a primary that is being stopped is one no more, for all that this guard knows, which has seen it
+// serve: nothing on its machine answers, and it was not alone, so that it acknowledges nothing without its standby.
+func (n node) ended() bool {
+	return (n.broken || n.unanswered > 1) && n.served != 0 && !n.recovering && !alone(n.ReportedState)
 }
+
+// candidate reports whether a standby may be promoted, and commits wait for it.
+func (n node) candidate() bool { return n.ReplicationQuorum && n.CandidatePriority > 0 }
 
 // complete reports whether a standby has every acknowledged write, and may be promoted, as the monitor knows it.
 func (n node) complete() bool {
-	return n.settled(secondary) && n.ReplicationQuorum && n.CandidatePriority > 0
+	return n.settled(secondary) && n.candidate()
 }
 
 // takingOver reports whether a node is on its way to be the primary.

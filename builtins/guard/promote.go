@@ -99,8 +99,9 @@ func (g *guard) warm(ctx context.Context, v view) {
 
 var errOpening = errors.New("the session on its server is still being opened")
 
-// promote has the server take over, if its keeper has not been quicker, by what a look of not long ago has found. Where the monitor does not know yet of the
-// old primary's end, it is to refuse writes first, as its keeper has it, which takes that back once the monitor does.
+// promote has the server take over, if its keeper has not been quicker, by what a look of not long ago has found. Where the monitor
+// does not know yet of the old primary's end, it is to refuse writes first, as its keeper has it, which takes that back once the
+// monitor does.
 func (m *machine) promote(ctx context.Context, taken moment, refusing bool) error {
 	m.prepare(ctx) // as where another guard has asked for it
 	o := m.opening
@@ -133,8 +134,8 @@ func (m *machine) promote(ctx context.Context, taken moment, refusing bool) erro
 	return nil
 }
 
-// refuseWrites makes read-only what a transaction is by default. Where the guard was held up on the way, its keeper may have taken that back already:
-// so it is undone.
+// refuseWrites has transactions be read-only by default. Where the guard was held up on the way, the keeper may have taken that back
+// before it came: so it is undone.
 func refuseWrites(ctx context.Context, conn *pgx.Conn, taken moment) error {
 	set := func(statement string) error {
 		_, err := conn.Exec(ctx, statement)
