@@ -171,9 +171,19 @@ func (j *journal) note(text string) (done func(), err error) {
 	}, nil
 }
 
-// sweep ends what dead agents left behind. What cannot be ended or read is left for the next sweep: it
-// must not keep this agent from its work.
+// pushPrefix begins the name of a file that an agent is pushed into; the number of the pushing process ends it.
+const pushPrefix = ".new-"
+
+// sweep ends what dead agents left behind, and pushes that were killed. What cannot be ended or read is left for the
+// next sweep: it must not keep this agent from its work.
 func sweep(dir string) {
+	pushes, _ := filepath.Glob(filepath.Join(dir, pushPrefix+"*"))
+	for _, name := range pushes {
+		_, pid, _ := strings.Cut(filepath.Base(name), pushPrefix)
+		if n, err := strconv.Atoi(pid); err == nil && startTime(n) == "" {
+			_ = os.Remove(name)
+		}
+	}
 	names, err := filepath.Glob(filepath.Join(dir, journalPrefix+"*"))
 	if err != nil {
 		return

@@ -379,6 +379,9 @@ func TestSweepSparesStrangers(t *testing.T) {
 			slot("group 1 1") + slot("group -1 1") + slot("group 0 "),
 		"journal-empty":     "",
 		"journal-elsewhere": slot("here another") + slot("group "+strconv.Itoa(pids[0])+" "+startTime(pids[0])),
+
+		pushPrefix + "1":        "", // of a process that lives
+		pushPrefix + "99999999": "",
 	}
 	for name, content := range journals {
 		if err := os.WriteFile(filepath.Join(runDir, name), []byte(content), 0o600); err != nil {
@@ -394,11 +397,15 @@ func TestSweepSparesStrangers(t *testing.T) {
 	if _, err := os.Stat(keep); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(filepath.Join(runDir, "journal-reused")); !os.IsNotExist(err) {
-		t.Errorf("the dead journal: %v", err)
+	for _, name := range []string{"journal-reused", pushPrefix + "99999999"} {
+		if _, err := os.Stat(filepath.Join(runDir, name)); !os.IsNotExist(err) {
+			t.Errorf("of a dead process, %s: %v", name, err)
+		}
 	}
-	if _, err := os.Stat(filepath.Join(runDir, "journal-elsewhere")); err != nil {
-		t.Errorf("a journal of another container's: %v", err)
+	for _, name := range []string{"journal-elsewhere", pushPrefix + "1"} {
+		if _, err := os.Stat(filepath.Join(runDir, name)); err != nil {
+			t.Errorf("of another container or a living process: %v", err)
+		}
 	}
 }
 

@@ -22,12 +22,12 @@ var agentDirs = []string{"/run/pgrun", "/var/lib/pgrun"}
 var agentPath = regexp.MustCompile(`^(?:/run|/var/lib)/pgrun/agent-[0-9a-f]{64}$`)
 
 // pushScript reads the agent from standard input, $1 bytes long, and gives it its name once it is
-// whole; other agents go, and what a push that was killed left behind. It is constant, so that a read-only connection can know it again, and needs
-// nothing but a POSIX shell and the basic tools.
+// whole; other agents go, and what a push that was killed left behind, as an agent's sweep has it too. It
+// is constant, so that a read-only connection can know it again, and needs nothing but a POSIX shell and the basic tools.
 const pushScript = `set -eu
 umask 077
 trap 'rm -f /run/pgrun/.new-$$ /var/lib/pgrun/.new-$$' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT TERM PIPE
 push() {
 	mkdir -p "$1"
 	chmod 0700 "$1"
