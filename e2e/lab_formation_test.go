@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,6 +165,34 @@ func TestKeeperThatHangs(t *testing.T) {
 	}
 	l.exits(0, command("postgres_ha.star"), "pg_autoctl of "+victim+" has not reported for ", "and waits for a PostgreSQL that has ended")
 	l.exits(0, command("pg_state.star"))
+}
+
+// An old primary that comes back when its successor has removed the WAL that it would go on with is made anew.
+func TestOldPrimaryThatComesLate(t *testing.T) {
+	l := newLab(t)
+	old, successor := l.one("primary"), l.one("secondary")
+	ask := func(node string, statements ...string) string {
+		return strings.TrimSpace(inside(t, node, "cd /; runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -c \""+strings.Join(statements, "\" -c \"")+"\""))
+	}
+	defer func() {
+		for _, node := range []string{successor, old} { // the other one has a copy
+			ask(node, "ALTER SYSTEM RESET wal_keep_size", "ALTER SYSTEM RESET max_slot_wal_keep_size", "SELECT pg_reload_conf()")
+		}
+	}()
+	ask(successor, "ALTER SYSTEM SET wal_keep_size = 0", "ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'", "SELECT pg_reload_conf()")
+	must(t, l.incus.Stop(t.Context(), old, true))
+	const succeeds = "SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off'"
+	for deadline := time.Now().Add(2 * time.Minute); ask(successor, succeeds) != "t"; time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not take over", successor)
+		}
+	}
+	file := []string{"SELECT pg_logical_emit_message(false, 'test', 'text')", "SELECT pg_switch_wal()"}
+	ask(successor, append(slices.Repeat(file, 6), "CHECKPOINT")...)
+
+	l.exits(0, command("postgres_ha.star"), old+" waits in vain for the file of WAL ", "which "+successor+" has removed: its data go, and it is made anew")
+	l.exits(0, command("pg_state.star"))
+	run(command("postgres_ha.star")).unchanged(t)
 }
 
 // Nobody gets in without TLS, with a wrong password, or as another role; from a machine that is none of the formation not even with the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pgrun/pgrun/runtime/postgres"
@@ -113,8 +114,12 @@ func (g *guard) conclude(t try) bool {
 // refused reports whether the monitor has decided against a promotion: it had the time to.
 func refused(err error) bool {
 	code := postgres.Code(err)
-	return errors.Is(err, errRefused) || code != "" && code != postgres.QueryCanceled && code != postgres.LockNotAvailable
+	return errors.Is(err, errRefused) || code != "" && code != postgres.LockNotAvailable && !slices.Contains(troubles, code[:2])
 }
+
+// troubles are the classes of SQLSTATE of a server that could not answer: connections, transactions, rollbacks, resources, an operator's
+// intervention, the system, itself.
+var troubles = []string{"08", "25", "40", "53", "57", "58", "XX"}
 
 func (g *guard) act(ctx context.Context, v view, s step) error {
 	m := s.node.machine

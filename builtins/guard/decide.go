@@ -321,7 +321,7 @@ func (v view) unguarded(otherwise step, silence time.Duration) step {
 func (v view) guarding() bool {
 	why, _ := v.idle()
 	old, standby, ok := v.roles()
-	return why == "" && ok && old.settled(primary) && old.served != 0 && standby.complete()
+	return why == "" && ok && old.settled(primary) && old.served != 0 && old.unseen == nil && standby.complete()
 }
 
 // healthy says what is guarded.
@@ -331,6 +331,8 @@ func (v view) healthy() string {
 	case !ok || !old.settled(primary) || !standby.settled(secondary):
 	case old.served == 0: // a failover from it would be left to the monitor
 		return fmt.Sprintf("waits for the first answer of the server of %s", old.Name)
+	case standby.complete() && old.unseen != nil:
+		return fmt.Sprintf("could not stop %s, for whether somebody else does cannot be seen: %v", old.Name, old.unseen)
 	case standby.complete():
 		return fmt.Sprintf("guards %s, which %s stands by for", old.Name, standby.Name)
 	default:

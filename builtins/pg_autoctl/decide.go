@@ -12,10 +12,10 @@ import (
 type todo struct {
 	Wait        bool  // until the creation that is under way has ended; then look again
 	Outlive     *Node // wait until another node is the primary, and this row's node is known to be gone
+	RemoveState bool  // remove the state of a creation that the monitor knows nothing of, or of data that are gone
 	Forget      *Node // remove this row from the monitor
 	ForgetNow   bool  // with no word to the keeper: nothing else is in the formation
 	RemoveData  bool  // remove a cluster in which no server has ever run
-	RemoveState bool  // remove the state of a creation that the monitor knows nothing of
 	Leftover    bool  // remove what an initdb that was cut off has left
 	Initdb      bool
 	Create      bool
@@ -28,16 +28,17 @@ func (t todo) nothing() bool { return t == todo{} }
 const alive = 10 * time.Second
 
 // decide says what to do about a data node that is to exist. It never gives up data: what it has
-// removed is a cluster in which no server has ever run, and rows of the monitor.
+// removed is a cluster in which no server has ever run, what pg_autoctl has noted of data that are gone, and rows of the monitor.
 func (p nodeParams) decide(s situation) (todo, error) {
 	switch {
 	case s.Creating:
 		return todo{Wait: true}, nil
 
-	case s.State && !s.Init && s.Self != nil:
+	case s.State && !s.Init && s.Self != nil && (s.Data != noCluster || s.Running):
+		// Where it runs, its keeper may be about to replace the data.
 		return todo{}, p.sameMonitor(s.Monitor)
 
-	case s.State && !s.Init:
+	case s.State && !s.Init && s.Self == nil:
 		return todo{}, fmt.Errorf("the monitor does not know this node, though it was registered once. "+
 			"If the monitor is a new one and the node runs, pg_autoctl.register registers it. %s", ifUnknown(service(p.Service), s.Files))
 
@@ -55,6 +56,10 @@ func (p nodeParams) decide(s situation) (todo, error) {
 		t, err := p.decide(s)
 		t.RemoveState = true
 		return t, err
+
+	case s.State && !s.Init:
+		// Its data were removed, or are not mounted: it joins anew.
+		return todo{Outlive: s.Self, RemoveState: true, Forget: s.Self, Create: true}, nil
 
 	case s.State:
 		// Its creation was cut off after it had been registered. The same creation goes on from there.
@@ -125,6 +130,7 @@ func (p nodeParams) summary(t todo, files layout) (lines []string) {
 	}
 	add(t.Wait, "wait for the creation that an earlier run began, and finish it")
 	add(t.Outlive != nil, "wait up to %s until the formation does without %s", outliveTimeout, p.Name)
+	add(t.RemoveState, "remove what pg_autoctl has noted of a node that is no more: %s", strings.Join(files.ofCreation(), ", "))
 	if t.Forget != nil {
 		how := ""
 		if t.ForgetNow {
@@ -133,7 +139,6 @@ func (p nodeParams) summary(t todo, files layout) (lines []string) {
 		add(true, "remove the lost node %s from the monitor%s", p.Name, how)
 		add(true, "remove what is left of it: %s and %s", files.settings(), files.backup(t.Forget.ID))
 	}
-	add(t.RemoveState, "remove what is left of a creation that the monitor knows nothing of: %s", strings.Join(files.ofCreation(), ", "))
 	add(t.RemoveData, "remove the unused cluster in %s", p.PGData)
 	if t.Leftover {
 		add(true, "%s", p.leftoverLine())

@@ -37,12 +37,15 @@ func TestDecide(t *testing.T) {
 		err  string
 	}{
 		{name: "an earlier run's creation goes on", s: situation{Creating: true, State: true, Init: true}, want: "wait"},
-		{name: "done", s: situation{State: true, Monitor: monitor, Self: self("secondary", "secondary"), Others: primary}},
-		{name: "done, and in the middle of something", s: situation{State: true, Monitor: monitor, Self: self("catchingup", "secondary"), Others: primary}},
-		{name: "done, with the monitor at another address", s: situation{State: true, Monitor: strings.Replace(monitor, ".60", ".61", 1), Self: self("secondary", "secondary"), Others: primary},
+		{name: "done", s: situation{State: true, Data: usedCluster, Monitor: monitor, Self: self("secondary", "secondary"), Others: primary}},
+		{name: "done, and in the middle of something", s: situation{State: true, Data: usedCluster, Monitor: monitor, Self: self("catchingup", "secondary"), Others: primary}},
+		{name: "done, with the monitor at another address", s: situation{State: true, Data: usedCluster, Monitor: strings.Replace(monitor, ".60", ".61", 1), Self: self("secondary", "secondary"), Others: primary},
 			err: "198.18.0.61:5432, and it is to be at 198.18.0.60:5432"},
-		{name: "done, with the monitor at another port", s: situation{State: true, Monitor: strings.Replace(monitor, ":5432", ":6000", 1), Self: self("single", "single")}, err: "198.18.0.60:6000"},
-		{name: "done, its registration cut off", s: situation{State: true, Monitor: monitorDisabled, Self: self("secondary", "secondary"), Others: primary}, err: "pg_autoctl.register"},
+		{name: "done, with the monitor at another port", s: situation{State: true, Data: usedCluster, Monitor: strings.Replace(monitor, ":5432", ":6000", 1), Self: self("single", "single")}, err: "198.18.0.60:6000"},
+		{name: "done, its data gone", s: situation{State: true, Data: noCluster, Monitor: monitor, Self: self("secondary", "catchingup"), Others: primary}, want: "remove-state outlive forget create"},
+		{name: "done, its data gone for the moment", s: situation{State: true, Data: noCluster, Running: true, Monitor: monitor, Self: self("demoted", "catchingup"), Others: primary}},
+		{name: "done, its data gone, and the only one", s: situation{State: true, Data: noCluster, Monitor: monitor, Self: self("single", "single")}, err: "pg_autoctl.drop"},
+		{name: "done, its registration cut off", s: situation{State: true, Data: usedCluster, Monitor: monitorDisabled, Self: self("secondary", "secondary"), Others: primary}, err: "pg_autoctl.register"},
 		{name: "dropped, or a new monitor", s: situation{State: true, Monitor: monitor, Others: primary}, err: "systemctl start pg_autoctl.service"},
 		{name: "a new monitor without nodes", s: situation{State: true, Data: usedCluster}, err: "pg_autoctl.register"},
 

@@ -159,16 +159,16 @@ func (p nodeParams) make(ctx context.Context, h host.Host, files layout, pgctl s
 			return err
 		}
 	}
-	if t.Forget != nil {
-		if err := p.forget(ctx, files, h, *t.Forget, t.ForgetNow); err != nil {
-			return err
-		}
-	}
-	if t.RemoveState {
+	if t.RemoveState { // before the row: a state file without one is somebody's node, for all that the next run knows
 		for _, file := range files.ofCreation() {
 			if err := h.Remove(ctx, file, false); err != nil {
 				return err
 			}
+		}
+	}
+	if t.Forget != nil {
+		if err := p.forget(ctx, files, h, *t.Forget, t.ForgetNow); err != nil {
+			return err
 		}
 	}
 	if t.RemoveData {

@@ -256,7 +256,7 @@ const (
 //
 // Other functions of the monitor take their locks in another order. So the waits for the table and for what f locks are together short of
 // deadlock_timeout, 1s, after which PostgreSQL could end the other transaction instead, and are tried again. Nor does a transaction whose client
-// is gone, or whose machine sleeps, hold up the nodes' reports, and with them every failover. No try begins that ctx might cut off.
+// is gone, or whose machine sleeps, hold up the nodes' reports, and with them every failover. No further try begins that ctx might cut off.
 func BetweenReports(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) error {
 	until := time.Now().Add(betweenFor)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-betweenTry).Before(until) {

@@ -17,8 +17,9 @@ type situation struct {
 	State bool // the state file: the node has been registered
 	Init  bool // its creation was not finished
 
-	Data    cluster // not looked at once the node is finished
-	Monitor string  // the monitor's URI in a finished node's settings
+	Data    cluster
+	Running bool   // its service runs, or is about to; looked at where a finished node has no data
+	Monitor string // the monitor's URI in a finished node's settings
 
 	// Of the monitor. It is not asked while a creation is under way.
 	Self   *Node // the row of this node's name or address
@@ -37,17 +38,25 @@ func (p nodeParams) look(ctx context.Context, r host.Reader, files layout) (s si
 	if s.Init, err = exists(ctx, r, files.init()); err != nil {
 		return s, err
 	}
-	if done := s.State && !s.Init; !done {
+	finished := s.State && !s.Init
+	if !finished {
 		active, err := activeState(ctx, r, service(p.Service).creation())
 		if err != nil {
 			return s, err
 		}
 		s.Creating = !stopped(active)
-		if s.Data, err = clusterAt(ctx, r, p.PGData); err != nil || s.Creating {
+	}
+	if s.Data, err = clusterAt(ctx, r, p.PGData); err != nil || s.Creating {
+		return s, err
+	}
+	if finished && s.Data == noCluster {
+		active, err := activeState(ctx, r, p.Service)
+		if err != nil {
 			return s, err
 		}
+		s.Running = !stopped(active)
 	}
-	if s.State && !s.Init {
+	if finished {
 		settings, err := readSettings(ctx, r, files)
 		if err != nil {
 			return s, err
