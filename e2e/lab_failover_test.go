@@ -129,6 +129,7 @@ func TestFailoverInterrupted(t *testing.T) {
 // A test that is killed leaves the victim stopped; the next one puts it back, and goes on.
 func TestFailoverKilled(t *testing.T) {
 	l := newLab(t)
+	l.hurry()
 	victim := l.one("primary")
 	p := l.start(command("test_pg_failover.star"))
 	p.until(stoppedLine + victim)
@@ -201,6 +202,7 @@ func TestURI(t *testing.T) {
 // The nightly check as cron runs it: a real cron, which sees no table but this test's.
 func TestFailoverUnderCron(t *testing.T) {
 	l := newLab(t)
+	l.hurry()
 	dir := t.TempDir()
 	c := command("test_pg_failover.star")
 	line := strings.Join(append(c.Env, c.Args...), " ") // none has a space in it

@@ -155,6 +155,7 @@ func TestStoppedContainers(t *testing.T) {
 // the keeper start anew.
 func TestKeeperThatHangs(t *testing.T) {
 	l := newLab(t)
+	l.hurry()
 	victim := l.one("primary")
 	log := "journalctl -u pg_autoctl --no-pager --since=@" + strings.TrimSpace(inside(t, victim, "date +%s"))
 	inside(t, victim, "echo nonsense >> /etc/pgaf/postgresql.conf; pkill -KILL -u postgres -f bin/postgres")
@@ -170,6 +171,7 @@ func TestKeeperThatHangs(t *testing.T) {
 // An old primary that comes back when its successor has removed the WAL that it would go on with is made anew.
 func TestOldPrimaryThatComesLate(t *testing.T) {
 	l := newLab(t)
+	l.hurry()
 	old, successor := l.one("primary"), l.one("secondary")
 	ask := func(node string, statements ...string) string {
 		return strings.TrimSpace(inside(t, node, "cd /; runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -c \""+strings.Join(statements, "\" -c \"")+"\""))

@@ -101,6 +101,18 @@ func (r result) failure(what string) error {
 	return errors.New(what + ":\n" + r.out)
 }
 
+// hurry has the monitor wait for a lost primary as fast-stale-reads has it, 1 s in place of 20, until the test ends: for a test that shows
+// something else than how long a failover takes.
+func (l *lab) hurry() {
+	l.t.Helper()
+	l.monitorSQL("ALTER SYSTEM SET pgautofailover.primary_demote_timeout = '1s'")
+	l.t.Cleanup(func() {
+		l.monitorSQL("ALTER SYSTEM RESET pgautofailover.primary_demote_timeout")
+		l.monitorSQL("SELECT pg_reload_conf()")
+	})
+	l.monitorSQL("SELECT pg_reload_conf()")
+}
+
 // healTime bounds how long the formation takes to be healthy again.
 const healTime = 2 * time.Minute
 

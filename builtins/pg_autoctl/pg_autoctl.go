@@ -48,7 +48,7 @@ func Module() builtin.Module {
 			&builtin.Action[nodeParams]{
 				Name: "node",
 				Doc: "Makes a data node exist and be registered: as the first of its formation with a cluster of its own, else as a standby by a base backup of the primary. " +
-					"The monitor says which. Takes up what an earlier run left half-way; refuses where it could lose data, or leave it behind in another pgdata. Does not start the service.",
+					"The monitor says which. Takes up what an earlier run left half-way, and makes a node anew that has no data any more, if its service is stopped and another one is the primary; refuses where it could lose data, or leave it behind in another pgdata. Does not start the service.",
 				Defaults: nodeParams{creation: made, MonitorPort: postgres.DefaultPort, Formation: "default", Database: "postgres", Timeout: time.Hour},
 				Result:   nodeResult{},
 				Check:    checkNode,
