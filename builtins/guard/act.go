@@ -142,7 +142,11 @@ func (g *guard) act(ctx context.Context, v view, s step) error {
 		}
 		return nil
 	case promote:
-		return m.promote(ctx, v.taken, s.node.AssignedState == preparePromotion)
+		early := s.node.AssignedState == preparePromotion
+		if early {
+			defer g.monitor.hold(ctx, s.node.Node)()
+		}
+		return m.promote(ctx, v.taken, early)
 	case letIn:
 		return m.start(ctx)
 	case unmark:

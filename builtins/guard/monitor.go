@@ -3,6 +3,8 @@ package guard
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -76,6 +78,51 @@ func (m *monitor) promote(ctx context.Context, node string) error {
 		return err
 	})
 }
+
+// holdFor is how long a keeper's report is held up, at most: less than the second that its keeper would lose.
+const holdFor = 700 * time.Millisecond
+
+// hold keeps the monitor from taking a node's next report until release is called, or for holdFor, and has it tell of the node's state once more
+// then. It is for a standby whose server is ending its recovery. A keeper that reports meanwhile is told to see to that, finds it not ended, and sleeps
+// for a second; so does one that did not listen when it was told of its new state. Where the row cannot be had, it is as without.
+func (m *monitor) hold(ctx context.Context, n pgautoctl.Node) (release func()) {
+	var tx pgx.Tx
+	err := m.ask(ctx, func(ctx context.Context) (err error) {
+		if tx, err = m.conn.Begin(ctx); err == nil {
+			_, err = tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = '50ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'; "+
+				"SELECT FROM pgautofailover.node WHERE nodeid = %d FOR UPDATE", n.ID))
+		}
+		return err
+	})
+	if tx == nil {
+		return func() {}
+	}
+	conn := m.conn
+	end := sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), monitorTimeout)
+		defer cancel()
+		_, _ = tx.Exec(ctx, tellAgain, n.ID) // where that fails, so does the commit
+		if tx.Commit(ctx) != nil && conn != nil && ctx.Err() != nil {
+			postgres.HangUp(conn)
+		}
+	})
+	if err != nil {
+		end()
+		return func() {}
+	}
+	timer := time.AfterFunc(holdFor, end)
+	return func() {
+		timer.Stop()
+		end()
+	}
+}
+
+// tellAgain is what the monitor itself says to those who listen, by which keepers wake up.
+const tellAgain = `
+	SELECT pg_notify('state', json_build_object('type', 'state', 'formation', formationid, 'groupId', groupid, 'nodeId', nodeid, 'name', nodename,
+		'host', nodehost, 'port', nodeport, 'reportedState', reportedstate, 'goalState', goalstate,
+		'health', CASE health WHEN 1 THEN 'good' WHEN 0 THEN 'bad' ELSE 'unknown' END)::text)
+	FROM pgautofailover.node WHERE nodeid = $1`
 
 // report tells the monitor of a node that is stopped that its server does not run, in its keeper's place.
 func (m *monitor) report(ctx context.Context, n pgautoctl.Node) error {

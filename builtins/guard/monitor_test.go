@@ -108,6 +108,43 @@ func TestPromoteBesideReader(t *testing.T) {
 	}
 }
 
+// A report of the node that is held waits until it is released, and not longer than holdFor; the lock outlives both.
+func TestHold(t *testing.T) {
+	w := newWorld(t)
+	g, _ := w.guard()
+	v := w.look(g)
+	report := func() time.Duration {
+		began := now()
+		w.sql("UPDATE pgautofailover.node SET reporttime = now() WHERE nodename = 'b'")
+		return now().since(began)
+	}
+	w.sql("LISTEN state")
+	release := g.monitor.hold(t.Context(), v.nodes[1].Node)
+	time.AfterFunc(200*time.Millisecond, release)
+	if took := report(); took < 200*time.Millisecond || took >= holdFor {
+		t.Errorf("released after 200ms, and held for %s", took)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if told, err := w.conn.WaitForNotification(ctx); err != nil || !strings.Contains(told.Payload, `"nodeId" : 2, "name" : "b"`) {
+		t.Errorf("told %+v, %v", told, err)
+	}
+	release = g.monitor.hold(t.Context(), v.nodes[1].Node)
+	if took := report(); took < holdFor-50*time.Millisecond {
+		t.Errorf("never released, and held for %s", took)
+	}
+	release()
+	if v := g.look(t.Context()); v.why != "" || !g.monitor.locked {
+		t.Errorf("afterwards: %s", v.why)
+	}
+	w.sql("BEGIN; UPDATE pgautofailover.node SET reporttime = now() WHERE nodename = 'b'")
+	g.monitor.hold(t.Context(), v.nodes[1].Node)()
+	w.sql("COMMIT")
+	if v := g.look(t.Context()); v.why != "" || !g.monitor.locked {
+		t.Errorf("after a row that could not be had: %s", v.why)
+	}
+}
+
 // A guard that sleeps in the midst does not keep others from the nodes.
 func TestPromotionThatStalls(t *testing.T) {
 	w := newWorld(t)
