@@ -192,7 +192,7 @@ func TestOldPrimaryThatComesLate(t *testing.T) {
 	file := []string{"SELECT pg_logical_emit_message(false, 'test', 'text')", "SELECT pg_switch_wal()"}
 	ask(successor, append(slices.Repeat(file, 6), "CHECKPOINT")...)
 
-	l.exits(0, command("postgres_ha.star"), old+" waits in vain for the file of WAL ", "which "+successor+" has removed: its data go, and it is made anew")
+	l.exits(0, command("postgres_ha.star"), old+" waits in vain for the file of WAL ", "which "+successor+" has removed: it is made anew")
 	l.exits(0, command("pg_state.star"))
 	run(command("postgres_ha.star")).unchanged(t)
 }

@@ -118,8 +118,8 @@ func refused(err error) bool {
 }
 
 // troubles are the classes of SQLSTATE of a server that could not answer: connections, transactions, rollbacks, resources, an operator's
-// intervention, the system, itself.
-var troubles = []string{"08", "25", "40", "53", "57", "58", "XX"}
+// intervention, the system.
+var troubles = []string{"08", "25", "40", "53", "57", "58"}
 
 func (g *guard) act(ctx context.Context, v view, s step) error {
 	m := s.node.machine
@@ -138,15 +138,14 @@ func (g *guard) act(ctx context.Context, v view, s step) error {
 		}
 		// The standby's keeper gets to it in a moment, and then waits for a second: no time for another look.
 		if _, standby, _ := v.roles(); standby.promotable() {
-			_ = standby.machine.promote(ctx, v.taken, false) // the next look shows whether that is still to be done
+			_ = standby.machine.promote(ctx, v.taken, nil) // the next look shows whether that is still to be done
 		}
 		return nil
 	case promote:
-		early := s.node.AssignedState == preparePromotion
-		if early {
-			defer g.monitor.hold(ctx, s.node.Node)()
+		if s.node.AssignedState == preparePromotion {
+			return m.promote(ctx, v.taken, func() (release func()) { return g.monitor.hold(ctx, s.node.Node) })
 		}
-		return m.promote(ctx, v.taken, early)
+		return m.promote(ctx, v.taken, nil)
 	case letIn:
 		return m.start(ctx)
 	case unmark:

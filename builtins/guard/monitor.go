@@ -82,12 +82,17 @@ func (m *monitor) promote(ctx context.Context, node string) error {
 // holdFor is how long a keeper's report is held up, at most: less than the second that its keeper would lose.
 const holdFor = 700 * time.Millisecond
 
+// holdTimeout bounds the asking for that: the look by which there is a promotion does not get younger.
+const holdTimeout = 500 * time.Millisecond
+
 // hold keeps the monitor from taking a node's next report until release is called, or for holdFor, and has it tell of the node's state once more
 // then. It is for a standby whose server is ending its recovery. A keeper that reports meanwhile is told to see to that, finds it not ended, and sleeps
 // for a second; so does one that did not listen when it was told of its new state. Where the row cannot be had, it is as without.
 func (m *monitor) hold(ctx context.Context, n pgautoctl.Node) (release func()) {
 	var tx pgx.Tx
-	err := m.ask(ctx, func(ctx context.Context) (err error) {
+	within, cancel := context.WithTimeout(ctx, holdTimeout)
+	defer cancel()
+	err := m.ask(within, func(ctx context.Context) (err error) {
 		if tx, err = m.conn.Begin(ctx); err == nil {
 			_, err = tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = '50ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'; "+
 				"SELECT FROM pgautofailover.node WHERE nodeid = %d FOR UPDATE", n.ID))

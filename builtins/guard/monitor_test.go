@@ -198,7 +198,7 @@ CREATE FUNCTION fake.pg_is_in_recovery() RETURNS bool LANGUAGE sql AS 'SELECT tr
 CREATE FUNCTION fake.pg_promote(bool, int) RETURNS bool LANGUAGE sql AS 'SELECT false'`)
 	m := newMachine("b", reachedServer{}, postgres.Target{Socket: server.Dir, Port: server.Port, Database: "stuck"}, func() {})
 	m.watcher.server.recovering = true
-	if err := m.promote(t.Context(), now(), false); err == nil || !strings.Contains(err.Error(), "has not ended its recovery within 2s") {
+	if err := m.promote(t.Context(), now(), nil); err == nil || !strings.Contains(err.Error(), "has not ended its recovery within 2s") {
 		t.Errorf("%v", err)
 	}
 	if !m.watcher.sign().recovering {

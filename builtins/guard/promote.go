@@ -99,10 +99,10 @@ func (g *guard) warm(ctx context.Context, v view) {
 
 var errOpening = errors.New("the session on its server is still being opened")
 
-// promote has the server take over, if its keeper has not been quicker, by what a look of not long ago has found. Where the monitor
-// does not know yet of the old primary's end, it is to refuse writes first, as its keeper has it, which takes that back once the
-// monitor does.
-func (m *machine) promote(ctx context.Context, taken moment, refusing bool) error {
+// promote has the server take over, if its keeper has not been quicker, by what a look of not long ago has found. It is early, and has a hold
+// on its keeper's report, where the monitor does not know yet of the old primary's end. Then it is to refuse writes first, as its keeper has it, which
+// takes that back once the monitor does.
+func (m *machine) promote(ctx context.Context, taken moment, early func() (release func())) error {
 	m.prepare(ctx) // as where another guard has asked for it
 	o := m.opening
 	select {
@@ -114,10 +114,13 @@ func (m *machine) promote(ctx context.Context, taken moment, refusing bool) erro
 	if o.err != nil {
 		return o.err
 	}
+	if early != nil {
+		defer early()()
+	}
 	if now().since(taken) > stale {
 		return errStale
 	}
-	if refusing {
+	if early != nil {
 		if err := refuseWrites(ctx, o.conn, taken); err != nil {
 			return err
 		}
