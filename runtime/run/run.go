@@ -115,7 +115,7 @@ func checkTags(p *load.Playbook, tags []string) error {
 			}
 			slices.Sort(names)
 			if len(names) == 0 {
-				return fmt.Errorf("no task has the tag %q, or any", tag)
+				return fmt.Errorf("no task has the tag %q: none of the playbook's tasks has a tag", tag)
 			}
 			return fmt.Errorf("no task has the tag %q%s", tag, suggest.Or(tag, names, " (tags: "+strings.Join(names, ", ")+")"))
 		}

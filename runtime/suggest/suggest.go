@@ -11,7 +11,8 @@ import (
 func Nearest(name string, candidates []string) string {
 	best, least := "", max(1, len(name)/3)+1
 	for _, c := range candidates {
-		if d := Distance(strings.ToLower(name), strings.ToLower(c)); d < least {
+		d := Distance(strings.ToLower(name), strings.ToLower(c))
+		if d < least || d == least && best != "" && strings.HasPrefix(c, name) { // of two that are as close, what goes on from there
 			best, least = c, d
 		}
 	}
