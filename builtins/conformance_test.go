@@ -67,18 +67,13 @@ func TestConformance(t *testing.T) {
 	for name, file := range files {
 		t.Errorf("%s is for %s, which is no acting builtin", file, name)
 	}
-	// A formation takes its time to settle, and little else: others do not wait for it, nor half of them for the other half.
+	// A formation takes its time to settle, and little else: others do not wait for it.
 	formations := func(name string) bool { return strings.HasPrefix(name, "pg_autoctl.") }
-	var halves [2][]string
-	for i, name := range slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !formations(name) }) {
-		halves[i%2] = append(halves[i%2], name)
-	}
-	for i, half := range halves {
-		t.Run(fmt.Sprintf("formations, half %d", i+1), func(t *testing.T) {
-			t.Parallel()
-			judgeAll(t, fmt.Sprintf("%s-pg%d", *containerName, i+1), half, cases)
-		})
-	}
+	others := func(name string) bool { return !formations(name) }
+	t.Run("formations", func(t *testing.T) {
+		t.Parallel()
+		judgeAll(t, *containerName+"-pg", slices.DeleteFunc(slices.Clone(names), others), cases)
+	})
 	t.Run("others", func(t *testing.T) {
 		t.Parallel()
 		judgeAll(t, *containerName, slices.DeleteFunc(slices.Clone(names), formations), cases)
