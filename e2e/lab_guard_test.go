@@ -1,9 +1,11 @@
 package e2e_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -177,11 +179,17 @@ func silence(t *testing.T, d time.Duration) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "pgrep", "-x", "incusd").Output()
 	must(t, err)
-	pids := strings.Fields(string(out))
-	undo := exec.Command("sh", append([]string{"-c", `sleep "$1"; shift; kill -CONT "$@"`, "sh", d.String()}, pids...)...)
+	pids := strings.Fields(string(out)) // its children's, too, some of which may end meanwhile
+	undo := exec.Command("sh", append([]string{"-c", `sleep "$1"; shift; for p; do kill -CONT "$p"; done; exit 0`, "sh", d.String()}, pids...)...)
 	undo.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives whatever ends the test
 	must(t, undo.Start())
-	must(t, exec.CommandContext(t.Context(), "kill", append([]string{"-STOP"}, pids...)...).Run())
+	for _, p := range pids {
+		pid, err := strconv.Atoi(p)
+		must(t, err)
+		if err := syscall.Kill(pid, syscall.SIGSTOP); !errors.Is(err, syscall.ESRCH) {
+			must(t, err)
+		}
+	}
 	must(t, undo.Wait())
 }
 
