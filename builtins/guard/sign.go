@@ -239,7 +239,8 @@ func (x *way) server(ctx context.Context, t postgres.Target) (recovering bool, e
 	default:
 		return false, errBusy
 	}
-	err = postgres.Read(ctx, x.session, t, func(tx pgx.Tx) error {
+	// Without its session's way of keeping connections: the guard is not to hold up a server that waits for its clients to leave.
+	err = postgres.Read(ctx, struct{ host.Reader }{x.session}, t, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovering)
 	})
 	return recovering, err

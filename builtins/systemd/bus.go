@@ -45,6 +45,9 @@ type bus struct {
 	serial  uint32
 }
 
+// keepLimit is how long a connection is kept that no look takes.
+const keepLimit = 3 * time.Second
+
 // busKey is the key under which one is kept, see host.Keeper.
 type busKey struct{}
 
@@ -112,7 +115,7 @@ func (b *bus) use(ctx context.Context, r host.Reader, look func(b *bus) error) e
 	said := (*answer)(nil)
 	keeper, keeps := r.(host.Keeper)
 	if stop() && keeps && b.greeted && (err == nil || errors.As(err, &said)) {
-		keeper.Keep(busKey{}, b)
+		keeper.Keep(busKey{}, b, keepLimit)
 	} else {
 		_ = b.Close()
 	}

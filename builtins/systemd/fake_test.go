@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pgrun/pgrun/runtime/host"
 )
@@ -43,7 +44,7 @@ func (s *socket) Dial(_ context.Context, _, address, _ string) (net.Conn, error)
 
 func (s *socket) Facts(context.Context) (host.Facts, error) { return host.Facts{Init: s.init}, nil }
 
-func (s *socket) Keep(_ any, c io.Closer) {
+func (s *socket) Keep(_ any, c io.Closer, _ time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.kept = append(s.kept, c)

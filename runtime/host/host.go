@@ -57,10 +57,10 @@ type Reader interface {
 
 // Keeper is what a Reader can be, too: it keeps what a look has opened on the machine, such as a connection to a
 // server, for the next look. All that is kept is closed before the machine is changed, when nobody takes it
-// for a moment, and with the session.
+// in time, and with the session.
 type Keeper interface {
-	// Keep hands over something under a key, by which others of its kind find it.
-	Keep(key any, open io.Closer)
+	// Keep hands over something under a key, by which others of its kind find it, for so long.
+	Keep(key any, open io.Closer, limit time.Duration)
 
 	// Kept takes one back; nil where none is kept. It may have broken meanwhile.
 	Kept(key any) io.Closer

@@ -11,9 +11,9 @@ import (
 // Connections that looks are made on are kept with the host: making one takes the server ten times as long
 // as most looks.
 //
-// None grows old, however often a script looks, some six seconds at most, its last wait included: a server that is told to shut down smartly waits for its
-// clients, and pg_autoctl tells it so where it rewinds an old primary.
-const oldest = 3 * time.Second
+// None grows old, however often a script looks: a server that is told to shut down smartly waits for its clients, and
+// pg_autoctl tells it so where it rewinds an old primary.
+const oldest = time.Second
 
 // session is a connection that is kept.
 type session struct {
@@ -29,10 +29,11 @@ func (s session) Close() error {
 // keep reports whether the connection is kept: not that to a URI, whose password could change.
 func (t Target) keep(r host.Reader, s session) bool {
 	keeper, ok := r.(host.Keeper)
-	if !ok || t.URI.Reveal() != "" || s.IsClosed() || time.Since(s.opened) > oldest {
+	left := oldest - time.Since(s.opened)
+	if !ok || t.URI.Reveal() != "" || s.IsClosed() || left <= 0 {
 		return false
 	}
-	keeper.Keep(t.named(), s)
+	keeper.Keep(t.named(), s, left)
 	return true
 }
 

@@ -62,7 +62,7 @@ type keeper struct {
 	open map[any]io.Closer
 }
 
-func (k *keeper) Keep(key any, c io.Closer) { k.open[key] = c }
+func (k *keeper) Keep(key any, c io.Closer, _ time.Duration) { k.open[key] = c }
 
 func (k *keeper) Kept(key any) io.Closer {
 	defer delete(k.open, key)

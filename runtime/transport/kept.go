@@ -6,13 +6,8 @@ import (
 	"time"
 )
 
-// keepLimit is how long something is kept that nobody takes.
-const keepLimit = 3 * time.Second
-
 // kept is what looks at a machine have opened and may open again: see host.Keeper.
 type kept struct {
-	limit time.Duration
-
 	mu   sync.Mutex
 	open map[any][]*keptOne
 }
@@ -22,14 +17,14 @@ type keptOne struct {
 	expiry *time.Timer
 }
 
-func (k *kept) put(key any, c io.Closer) {
+func (k *kept) put(key any, c io.Closer, limit time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.open == nil {
 		k.open = map[any][]*keptOne{}
 	}
 	one := &keptOne{Closer: c}
-	one.expiry = time.AfterFunc(k.limit, func() {
+	one.expiry = time.AfterFunc(limit, func() {
 		if k.remove(key, one) {
 			_ = one.Close()
 		}

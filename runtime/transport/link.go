@@ -57,7 +57,7 @@ type connection struct {
 
 func newLink(name string, t Transport, readOnly bool) *link {
 	return &link{name: name, transport: t, readOnly: readOnly,
-		pingEvery: pingEvery, pingLimit: pingLimit, connectLimit: connectLimit, kept: kept{limit: keepLimit}}
+		pingEvery: pingEvery, pingLimit: pingLimit, connectLimit: connectLimit}
 }
 
 // client returns the agent's client, connected. Concurrent callers share one attempt, which goes on

@@ -107,7 +107,7 @@ func (r *Reader) Dial(ctx context.Context, network, address, user string) (net.C
 }
 
 // Keep is that of host.Keeper, as are the others.
-func (r *Reader) Keep(key any, c io.Closer) { r.link.kept.put(key, c) }
+func (r *Reader) Keep(key any, c io.Closer, limit time.Duration) { r.link.kept.put(key, c, limit) }
 
 func (r *Reader) Kept(key any) io.Closer { return r.link.kept.take(key) }
 
