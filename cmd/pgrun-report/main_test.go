@@ -42,7 +42,7 @@ func TestLargeCampaign(t *testing.T) {
 	}
 	for _, want := range []string{
 		"FAILED: 3 of ", " lost, in 1 of 320 cycles.\n", "4 of 320 cycles did not end as expected.",
-		"in 3 cycles, of ", "cycle 37, ", "cycle 203, ", "2 overlapping commits", "Target of forced stop, fast timers, guarded: ",
+		"in 3 cycles, of ", "cycle 37, ", "cycle 203, ", "2 overlapping commits", "Target of forced stop, fast timers, guarded, first write: ",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in\n%s", want, stdout)

@@ -92,7 +92,7 @@ func expected(c *campaign.Cell) string {
 }
 
 func target(r *campaign.Result) string {
-	said := fmt.Sprintf("Target of %s, %s: %s", r.Fault, campaign.Group{Timers: r.Timers, Guard: r.Guard}, r.Outcome)
+	said := fmt.Sprintf("Target of %s, %s, %s: %s", r.Fault, campaign.Group{Timers: r.Timers, Guard: r.Guard}, r.Of, r.Outcome)
 	for _, of := range []struct {
 		name           string
 		want, measured *float64

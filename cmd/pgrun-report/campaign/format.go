@@ -38,9 +38,20 @@ type Target struct {
 	Fault  string   `json:"fault"`
 	Guard  bool     `json:"guard"`
 	Timers string   `json:"timers"`
+	Of     Figure   `json:"of,omitempty"`
 	P50    *float64 `json:"p50,omitempty"`
 	Max    *float64 `json:"max,omitempty"`
 }
+
+// Figure is what a target is of.
+type Figure string
+
+// The figures that there are targets of: those of a cycle that are called so, and the time from undone to rejoined.
+const (
+	Writable Figure = "writable" // where a target names none
+	Rejoin   Figure = "rejoin"
+	Gap      Figure = "gap"
+)
 
 // Group is what the formation relied on. Cycles of different groups are never added up into one time.
 type Group struct {

@@ -148,6 +148,9 @@ func (c *Campaign) check() error {
 		if t.P50 == nil && t.Max == nil {
 			return fmt.Errorf("targets[%d]: neither p50 nor max", i)
 		}
+		if all := []Figure{"", Writable, Rejoin, Gap}; !slices.Contains(all, t.Of) {
+			return fmt.Errorf("targets[%d].of: %q: one of %s, %s and %s", i, string(t.Of), string(Writable), string(Rejoin), string(Gap))
+		}
 		if !slices.Contains(c.Faults, t.Fault) {
 			return fmt.Errorf("targets[%d].fault: %q, which is not in faults", i, t.Fault)
 		}

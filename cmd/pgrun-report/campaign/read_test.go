@@ -68,6 +68,7 @@ func TestBadInputNamesFileAndField(t *testing.T) {
 		{"another cycle", "cycle-0001.json", `"cycle": 1`, `"cycle": 3`, []string{"cycle-0001.json: cycle: 3, which is not that of the file's name"}},
 		{"no plan", "campaign.json", `"cycles": 2`, `"cycles": 0`, []string{"campaign.json: cycles: 0: one at least"}},
 		{"a time of day", "campaign.json", `2026-11-27T08:00:00Z`, `yesterday`, []string{`campaign.json: started: "yesterday" is no time as RFC 3339 has it`}},
+		{"a target of what is none", "campaign.json", `"p50": 1.5`, `"p50": 1.5, "of": "pause"`, []string{`targets[0].of: "pause": one of writable, rejoin and gap`}},
 		{"a target of nothing", "campaign.json", `, "p50": 1.5`, "", []string{"targets[0]: neither p50 nor max"}},
 		{"a target of another fault", "campaign.json", `[{"fault": "forced stop"`, `[{"fault": "forced stops"`, []string{`targets[0].fault: "forced stops", which is not in faults`}},
 		{"no object", "cycle-0001.json", goodCycle, "[]", []string{"cycle-0001.json: the whole: array, where an object is wanted"}},

@@ -211,32 +211,24 @@ func (c *Cell) add(cycle *Cycle) {
 }
 
 func (c *Cell) spread() {
-	c.RTO = c.of(func(c *Cycle) *float64 { return c.Times.Writable })
-	c.Promoted = c.of(func(c *Cycle) *float64 { return c.Times.Promoted })
-	c.Rejoined = c.of(func(c *Cycle) *float64 { return c.Times.Rejoined })
-	c.Gap = c.of(func(c *Cycle) *float64 { return c.Gap })
+	c.RTO = SpreadOf(c.RTOs())
+	c.Promoted = SpreadOf(c.all(func(c *Cycle) *float64 { return c.Times.Promoted }))
+	c.Rejoined = SpreadOf(c.all(func(c *Cycle) *float64 { return c.Times.Rejoined }))
+	c.Gap = SpreadOf(c.all(Gap.of))
 }
 
-// of is the spread of a figure over those cycles that have it.
-func (c *Cell) of(figure func(*Cycle) *float64) *Spread {
-	var all []float64
+// all is a figure of those cycles that have it, in their order.
+func (c *Cell) all(figure func(*Cycle) *float64) (all []float64) {
 	for _, cycle := range c.Cycles {
 		if f := figure(cycle); f != nil {
 			all = append(all, *f)
 		}
 	}
-	return SpreadOf(all)
-}
-
-// RTOs are the cell's times until a write was acknowledged, in the order of the cycles.
-func (c *Cell) RTOs() (all []float64) {
-	for _, cycle := range c.Cycles {
-		if cycle.Times.Writable != nil {
-			all = append(all, *cycle.Times.Writable)
-		}
-	}
 	return all
 }
+
+// RTOs are the cell's times until a write was acknowledged.
+func (c *Cell) RTOs() []float64 { return c.all(Writable.of) }
 
 // Cell is that of a group and a fault, nil where there is none.
 func (s *Summary) Cell(g Group, fault string) *Cell {

@@ -152,6 +152,19 @@ func TestTargets(t *testing.T) {
 		t.Error(said)
 	}
 
+	// Of another figure.
+	campaign.Targets = nil
+	for _, figure := range []Figure{Gap, Rejoin} {
+		campaign.Targets = append(campaign.Targets, Target{Fault: "forced stop", Guard: true, Timers: "fast", Of: figure, Max: known(100)})
+	}
+	for i := range campaign.Cycles {
+		campaign.Cycles[i].Gap, campaign.Cycles[i].Times.Undone, campaign.Cycles[i].Times.Rejoined = known(50), known(20), known(121)
+	}
+	if r := campaign.Sum().Targets; r[0].Outcome != Met || *r[0].MeasuredMax != 50 || r[1].Outcome != Missed || *r[1].MeasuredMax != 101 {
+		t.Errorf("%+v", r)
+	}
+	campaign.Targets = []Target{of(true, known(2), known(4))}
+
 	// A cycle whose clients never wrote again is not left out.
 	campaign.Cycles[1].Times.Writable = nil
 	s = campaign.Sum()
