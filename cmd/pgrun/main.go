@@ -13,16 +13,21 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/pgrun/pgrun/runtime/agent"
+	"github.com/pgrun/pgrun/runtime/collect"
 	"github.com/pgrun/pgrun/runtime/outcome"
 	"github.com/pgrun/pgrun/runtime/run"
 	"github.com/pgrun/pgrun/runtime/secret"
 )
+
+// memoryBeforeCollection is more than most runs need. Those that find nothing to do are a fifth quicker without garbage collection.
+const memoryBeforeCollection = 64 << 20
 
 func main() {
 	// pgrun pushed to a machine is its own agent there.
 	if len(os.Args) > 1 && os.Args[1] == agent.Argument {
 		os.Exit(agent.Main(os.Args[1:]))
 	}
+	collect.After(memoryBeforeCollection)
 	// A closed pipe is an error of the write, not the end of the run: pgrun x.star | head still cleans up.
 	// Caught, not ignored: what pgrun starts would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/pgrun/pgrun/runtime/collect"
 )
 
 // Argument is the first argument of an agent: it tells pgrun that it is one. The small agent takes the
@@ -21,9 +23,13 @@ func Argv(file string, readOnly bool) []string {
 	return []string{file, Argument}
 }
 
+// memoryBeforeCollection is more than an agent needs for some hundreds of looks.
+const memoryBeforeCollection = 12 << 20
+
 // Main is the whole of the small agent, and of pgrun when its first argument is Argument. args are
 // those after the program's name. It returns the exit code.
 func Main(args []string) int {
+	collect.After(memoryBeforeCollection)
 	o := Options{RunDir: RunDir()}
 	for i, a := range args {
 		switch {
