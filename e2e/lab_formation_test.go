@@ -168,7 +168,7 @@ func TestKeeperThatHangs(t *testing.T) {
 	l.exits(0, command("pg_state.star"))
 }
 
-// An old primary that comes back when its successor has removed the WAL that it would go on with is made anew.
+// An old primary that comes back when its successor has removed the WAL that it would go on with takes a new copy.
 func TestOldPrimaryThatComesLate(t *testing.T) {
 	l := newLab(t)
 	l.hurry()
@@ -192,7 +192,7 @@ func TestOldPrimaryThatComesLate(t *testing.T) {
 	file := []string{"SELECT pg_logical_emit_message(false, 'test', 'text')", "SELECT pg_switch_wal()"}
 	ask(successor, append(slices.Repeat(file, 6), "CHECKPOINT")...)
 
-	l.exits(0, command("postgres_ha.star"), old+" waits in vain for the file of WAL ", "which "+successor+" has removed: it is made anew")
+	l.exits(0, command("postgres_ha.star"), old+" waits in vain for the file of WAL ", "which "+successor+" has removed: it takes a new copy")
 	l.exits(0, command("pg_state.star"))
 	run(command("postgres_ha.star")).unchanged(t)
 }

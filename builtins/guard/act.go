@@ -173,5 +173,9 @@ func (g *guard) fence(ctx context.Context, v view, n node) error {
 	// Not for long, where the daemon is busy with the instance: it may be coming back.
 	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
 	defer cancel()
-	return n.machine.stop(ctx)
+	if err := n.machine.stop(ctx); err != nil || now().since(v.taken) <= stale {
+		return err
+	}
+	// Again: where the daemon took its time, another guard may have the lock now, and have taken the mark from a node that ran yet.
+	return n.machine.setMark(ctx, n.instance, n.ID)
 }

@@ -93,6 +93,7 @@ func (m *monitor) hold(ctx context.Context, n pgautoctl.Node) (release func()) {
 	within, cancel := context.WithTimeout(ctx, holdTimeout)
 	defer cancel()
 	err := m.ask(within, func(ctx context.Context) (err error) {
+		defer cut(ctx, m.conn)()
 		if tx, err = m.conn.Begin(ctx); err == nil {
 			_, err = tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = '50ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'; "+
 				"SELECT FROM pgautofailover.node WHERE nodeid = %d FOR UPDATE", n.ID))
@@ -106,6 +107,7 @@ func (m *monitor) hold(ctx context.Context, n pgautoctl.Node) (release func()) {
 	end := sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), monitorTimeout)
 		defer cancel()
+		defer cut(ctx, conn)()
 		_, _ = tx.Exec(ctx, tellAgain, n.ID) // where that fails, so does the commit
 		if tx.Commit(ctx) != nil && conn != nil && ctx.Err() != nil {
 			postgres.HangUp(conn)

@@ -90,7 +90,7 @@ func (g *guard) warm(ctx context.Context, v view) {
 			n.machine.release()
 		}
 	}
-	if _, standby, _ := v.roles(); v.guarding() && !g.dry {
+	if _, standby, _ := v.roles(); v.guarding() && v.serves(standby) && !g.dry {
 		if o := standby.machine.opening; o == nil || o.failed() && o.expired.Load() {
 			standby.machine.prepare(ctx)
 		}

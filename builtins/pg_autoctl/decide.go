@@ -117,6 +117,8 @@ func (s situation) gone() error {
 		return fmt.Errorf("it reported to the monitor %s ago: does another machine use its name or address?", s.Self.ReportAge.Round(time.Second))
 	case s.primary() == nil:
 		return fmt.Errorf("no other node has become the primary; %s is %s", s.Self.Name, s.Self.states())
+	case s.primary().ReportAge >= alive || s.primary().Health == 0: // it could not give it a copy, and this node may be wanted again
+		return fmt.Errorf("%s, the primary, has not reported for %s, or does not answer", s.primary().Name, s.primary().ReportAge.Round(time.Second))
 	}
 	return nil
 }

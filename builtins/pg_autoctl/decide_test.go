@@ -139,12 +139,14 @@ func TestGone(t *testing.T) {
 		others []Node
 		want   string
 	}{
-		{"a standby that is silent", Node{ReportedState: "secondary", AssignedState: "secondary", ReportAge: old}, []Node{{ReportedState: "primary", AssignedState: "primary"}}, ""},
-		{"a standby that is down", Node{ReportedState: "secondary", AssignedState: "secondary", Health: 0, ReportAge: time.Second}, []Node{{ReportedState: "primary", AssignedState: "primary"}}, ""},
-		{"a standby that lives", Node{ReportedState: "secondary", AssignedState: "secondary", Health: 1, ReportAge: time.Second}, []Node{{ReportedState: "primary", AssignedState: "primary"}}, "another machine"},
-		{"a registration that was cut off", Node{ReportedState: "init", AssignedState: "wait_standby", Health: -1, ReportAge: time.Second}, []Node{{ReportedState: "single", AssignedState: "single"}}, ""},
+		{"a standby that is silent", Node{ReportedState: "secondary", AssignedState: "secondary", ReportAge: old}, []Node{{ReportedState: "primary", AssignedState: "primary", Health: 1}}, ""},
+		{"a standby that is down", Node{ReportedState: "secondary", AssignedState: "secondary", Health: 0, ReportAge: time.Second}, []Node{{ReportedState: "primary", AssignedState: "primary", Health: 1}}, ""},
+		{"a standby that lives", Node{ReportedState: "secondary", AssignedState: "secondary", Health: 1, ReportAge: time.Second}, []Node{{ReportedState: "primary", AssignedState: "primary", Health: 1}}, "another machine"},
+		{"a registration that was cut off", Node{ReportedState: "init", AssignedState: "wait_standby", Health: -1, ReportAge: time.Second}, []Node{{ReportedState: "single", AssignedState: "single", Health: 1}}, ""},
 		{"the primary, its successor still to come", Node{ReportedState: "primary", AssignedState: "draining", ReportAge: old}, []Node{{ReportedState: "secondary", AssignedState: "prepare_promotion"}}, "no other node"},
-		{"the primary, succeeded", Node{ReportedState: "primary", AssignedState: "demoted", ReportAge: old}, []Node{{ReportedState: "wait_primary", AssignedState: "wait_primary"}}, ""},
+		{"the primary, succeeded", Node{ReportedState: "primary", AssignedState: "demoted", ReportAge: old}, []Node{{ReportedState: "wait_primary", AssignedState: "wait_primary", Health: 1}}, ""},
+		{"the primary, whose successor is gone, too", Node{ReportedState: "primary", AssignedState: "demoted", ReportAge: old}, []Node{{Name: "db-2", ReportedState: "wait_primary", AssignedState: "wait_primary", Health: 1, ReportAge: old}}, "db-2, the primary, has not reported for 1m0s"},
+		{"the primary, whose successor does not answer", Node{ReportedState: "primary", AssignedState: "demoted", ReportAge: old}, []Node{{Name: "db-2", ReportedState: "wait_primary", AssignedState: "wait_primary"}}, "db-2, the primary, "},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

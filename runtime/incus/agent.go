@@ -22,7 +22,7 @@ var agentDirs = []string{"/run/pgrun", "/var/lib/pgrun"}
 var agentPath = regexp.MustCompile(`^(?:/run|/var/lib)/pgrun/agent-[0-9a-f]{64}$`)
 
 // pushScript reads the agent from standard input, $1 bytes long, and gives it its name once it is
-// whole; other agents go, and what a push that was killed left behind, as an agent's sweep has it too. It
+// whole; other agents go, and what a push that was killed left behind, which in /run an agent's sweep takes away, too. It
 // is constant, so that a read-only connection can know it again, and needs nothing but a POSIX shell and the basic tools.
 const pushScript = `set -eu
 umask 077
