@@ -2,6 +2,8 @@ package playbooks_test
 
 import (
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -67,9 +69,21 @@ func TestFormationRefuses(t *testing.T) {
 		{"the placeholder outside of a lab", "inventories/example.star", nil, []string{"vault_pg_app_password", "placeholder", "ansible-vault"}},
 		{"one synchronous standby of two data nodes", "", []string{"number_sync_standbys=1"}, []string{"takes 3 data nodes", "has 2", "add data nodes", "auto"}},
 		{"a number that is none", "", []string{"number_sync_standbys=one"}, []string{"neither a number nor auto"}},
+		{"a variable that is misspelled", `group("incus_hosts", hosts = [host("localhost", transport = "local")])
+group("postgres_ha_monitor", hosts = [host("m", vars = {"address": "192.0.2.11"})])
+group("postgres_ha_nodes", hosts = [host("a", vars = {"address": "192.0.2.12", "incus_device": {}})])
+group("postgres_ha", children = ["postgres_ha_monitor", "postgres_ha_nodes"], vars = {"vault_pg_app_password": secret("x")})
+`, nil, []string{"a: there is no variable incus_device: ", "incus_devices"}},
 		{"unknown timers", "", []string{"timers=fastest"}, []string{"timers", "fast"}},
 	} {
-		_, err := loaded(t, "postgres_ha.star", test.inventory, test.set...)
+		inventory := test.inventory
+		if strings.Contains(inventory, "\n") { // its text
+			inventory = filepath.Join(t.TempDir(), "inventory.star")
+			if err := os.WriteFile(inventory, []byte(test.inventory), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := loaded(t, "postgres_ha.star", inventory, test.set...)
 		if err == nil {
 			t.Errorf("%s: it loads", test.name)
 			continue
