@@ -130,7 +130,7 @@ conf() {
 	cat <<-END
 		shared_buffers = '$((mb / 4))MB'
 		maintenance_work_mem = '$((mb / 16))MB'
-		wal_keep_size = '512MB'
+		wal_keep_size = '64MB'
 		max_slot_wal_keep_size = '2GB'
 		checkpoint_timeout = '1min'
 		wal_sender_timeout = '10s'

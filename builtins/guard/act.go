@@ -171,9 +171,9 @@ func (g *guard) fence(ctx context.Context, v view, n node) error {
 		return errStale
 	}
 	// Not for long, where the daemon is busy with the instance: it may be coming back.
-	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	brief, cancel := context.WithTimeout(ctx, fenceTimeout)
 	defer cancel()
-	if err := n.machine.stop(ctx); err != nil || now().since(v.taken) <= stale {
+	if err := n.machine.stop(brief); err != nil || now().since(v.taken) <= stale {
 		return err
 	}
 	// Again: where the daemon took its time, another guard may have the lock now, and have taken the mark from a node that ran yet.

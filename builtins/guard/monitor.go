@@ -90,11 +90,13 @@ const holdTimeout = 500 * time.Millisecond
 // for a second; so does one that did not listen when it was told of its new state. Where the row cannot be had, it is as without.
 func (m *monitor) hold(ctx context.Context, n pgautoctl.Node) (release func()) {
 	var tx pgx.Tx
+	var conn *pgx.Conn
 	within, cancel := context.WithTimeout(ctx, holdTimeout)
 	defer cancel()
 	err := m.ask(within, func(ctx context.Context) (err error) {
-		defer cut(ctx, m.conn)()
-		if tx, err = m.conn.Begin(ctx); err == nil {
+		conn = m.conn
+		defer cut(ctx, conn)()
+		if tx, err = conn.Begin(ctx); err == nil {
 			_, err = tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = '50ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'; "+
 				"SELECT FROM pgautofailover.node WHERE nodeid = %d FOR UPDATE", n.ID))
 		}
@@ -103,13 +105,12 @@ func (m *monitor) hold(ctx context.Context, n pgautoctl.Node) (release func()) {
 	if tx == nil {
 		return func() {}
 	}
-	conn := m.conn
 	end := sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), monitorTimeout)
 		defer cancel()
 		defer cut(ctx, conn)()
 		_, _ = tx.Exec(ctx, tellAgain, n.ID) // where that fails, so does the commit
-		if tx.Commit(ctx) != nil && conn != nil && ctx.Err() != nil {
+		if tx.Commit(ctx) != nil && ctx.Err() != nil {
 			postgres.HangUp(conn)
 		}
 	})

@@ -33,7 +33,7 @@ type Campaign struct {
 	Cycles []Cycle `json:"-"` // in their order
 }
 
-// Target is how soon clients are to write again.
+// Target is how long something is to take: where it says nothing else, until clients can write again.
 type Target struct {
 	Fault  string   `json:"fault"`
 	Guard  bool     `json:"guard"`
