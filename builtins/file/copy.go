@@ -32,7 +32,7 @@ func checkCopy(ctx context.Context, r host.Reader, p copyParams) (*builtin.Chang
 	}
 	source, err := fs.Stat(p.Source.FS, p.Source.Name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("source: no file or directory %q in the project", p.Source.Path)
+		return nil, fmt.Errorf("source: %w", p.Source.Absent("file or directory"))
 	}
 	if err != nil {
 		return nil, sourceError(err)

@@ -115,6 +115,15 @@ type Source struct {
 	Name string
 }
 
+// Absent is the error of a Source that is not there: a file, a template, ...
+func (s Source) Absent(what string) error {
+	where := ""
+	if s.Name != strings.TrimPrefix(s.Path, "//") {
+		where = ", where it would be " + s.Name
+	}
+	return fmt.Errorf("no %s %q in the project%s", what, s.Path, where)
+}
+
 // Template is a Source that is a template. One whose path is written out is read while the playbook loads, so that a
 // mistake in it shows before any host is touched.
 type Template struct{ Source }

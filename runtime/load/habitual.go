@@ -14,6 +14,7 @@ import (
 
 var (
 	unexpected = regexp.MustCompile(`^got ([a-z]+), want `)
+	unclosed   = regexp.MustCompile(`^got .*, want '[,)\]}]'$`)
 	formatted  = regexp.MustCompile(`(?i)\b(f|fr|rf)["']`)
 	asserted   = regexp.MustCompile(`^\s*assert\b`)
 	yamlLine   = regexp.MustCompile(`^(---|- +[a-z_]+:|[a-z_]+:( |$))`)
@@ -43,6 +44,8 @@ func habitual(err error, source []byte) error {
 	case hint != "":
 	case strings.HasSuffix(e.Msg, "want indent"):
 		hint = "the lines that belong to a def, if, else or for are indented, with four spaces"
+	case unclosed.MatchString(e.Msg) && len(strings.Fields(line[:min(len(line), max(0, int(e.Pos.Col)-1))])) <= 1: // the first on its line
+		hint = "a bracket that an earlier line opens is not closed there, or a comma is missing"
 	case strings.HasPrefix(e.Msg, "got string literal") && formatted.MatchString(line):
 		hint = `there are no f-strings: write "%s on %s" % (a, b)`
 	case strings.HasPrefix(e.Msg, "obsolete form of octal literal"):

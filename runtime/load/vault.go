@@ -48,7 +48,7 @@ func (l *loader) secretModules() []builtin.Module {
 func (l *loader) vaultRead(c *builtin.Call, p vaultParams) (starlark.Value, error) {
 	data, err := readBounded(p.Path.FS.Open(p.Path.Name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no file %q in the project", c.Name, p.Path.Path)
+		return nil, fmt.Errorf("%s: %w", c.Name, p.Path.Absent("file"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)

@@ -29,7 +29,7 @@ func Read(source builtin.Source) (string, error) {
 	content, err := fs.ReadFile(source.FS, source.Name)
 	// Neither error is wrapped: what is missing here says nothing about the host.
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("no template %q in the project", source.Path)
+		return "", source.Absent("template")
 	}
 	if err != nil {
 		return "", errors.New("template: " + err.Error())
