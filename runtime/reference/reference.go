@@ -21,7 +21,7 @@ func Markdown(p Parts, name string) (string, error) {
 	p.Modules = joinUnnamed(p.Modules)
 	if name == "" {
 		b.WriteString("# Reference of the builtins\n\nWritten by `make docs` from their declarations; `pgrun docs NAME` prints a part of it.\n\n")
-		b.WriteString("The first argument of an action or a look is the host. The parameter after it may be given by position, all others by name. ")
+		b.WriteString("The first argument of an action or a look is the host. The parameter after it may be given by position, all others by name. One string, or host, is a list of one. ")
 		b.WriteString("An action returns a struct with `changed` and `diff`; a look returns data.\n\n")
 		contents(&b, p)
 		section(&b, "Declarations of a playbook", p.Playbook)
