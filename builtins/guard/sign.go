@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/postgres"
 )
@@ -240,7 +238,7 @@ func (x *way) server(ctx context.Context, t postgres.Target) (recovering bool, e
 		return false, errBusy
 	}
 	// Without its session's way of keeping connections: the guard is not to hold up a server that waits for its clients to leave.
-	err = postgres.Read(ctx, struct{ host.Reader }{x.session}, t, func(tx pgx.Tx) error {
+	err = postgres.Read(ctx, struct{ host.Reader }{x.session}, t, func(tx *postgres.Tx) error {
 		return tx.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovering)
 	})
 	return recovering, err

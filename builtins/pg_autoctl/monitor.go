@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/postgres"
@@ -104,7 +102,7 @@ func (p monitorParams) isRunningMonitor(ctx context.Context, r host.Reader) (boo
 	}
 	var there bool
 	err = waitOwn(ctx, "the monitor's PostgreSQL", 10*time.Second, func(ctx context.Context) error {
-		err := postgres.Read(ctx, r, p.target(MonitorDatabase), func(tx pgx.Tx) error {
+		err := postgres.Read(ctx, r, p.target(MonitorDatabase), func(tx *postgres.Tx) error {
 			return tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pgautofailover')`).Scan(&there)
 		})
 		if postgres.Code(err) == "3D000" { // the server runs, and has no such database

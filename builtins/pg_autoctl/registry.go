@@ -155,25 +155,20 @@ const maxNodes = 1000
 
 // readFormation reads a formation from the monitor on r.
 func (s server) readFormation(ctx context.Context, r host.Reader, name string) (f formation, err error) {
-	err = postgres.Read(ctx, r, s.target(MonitorDatabase), func(tx pgx.Tx) error {
+	err = postgres.Read(ctx, r, s.target(MonitorDatabase), func(tx *postgres.Tx) error {
 		f, err = queryFormation(ctx, tx, name)
 		return err
 	})
 	return f, err
 }
 
-// Querier is a connection, or a transaction on one.
-type Querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
 // Nodes reads the data nodes of a formation on a connection to its monitor's database, in the order of their numbers.
-func Nodes(ctx context.Context, q Querier, formation string) ([]Node, error) {
+func Nodes(ctx context.Context, q postgres.Querier, formation string) ([]Node, error) {
 	f, err := queryFormation(ctx, q, formation)
 	return f.Nodes, err
 }
 
-func queryFormation(ctx context.Context, q Querier, name string) (formation, error) {
+func queryFormation(ctx context.Context, q postgres.Querier, name string) (formation, error) {
 	f := formation{Name: name}
 	rows, err := q.Query(ctx, `
 		SELECT f.number_sync_standbys, n.nodeid, n.nodename, n.nodehost, n.nodeport, n.groupid,

@@ -43,7 +43,7 @@ type loaded struct {
 // tells after a reload: it is pending, or it is bad. A row without a file is about a setting that was taken out of the
 // files, and that only a restart gives up.
 func (s server) readLoaded(ctx context.Context, r host.Reader) (l loaded, err error) {
-	err = postgres.Read(ctx, r, s.target("postgres"), func(tx pgx.Tx) error {
+	err = postgres.Read(ctx, r, s.target("postgres"), func(tx *postgres.Tx) error {
 		return tx.QueryRow(ctx, `
 			WITH file_setting AS MATERIALIZED (SELECT * FROM pg_file_settings WHERE sourcefile IS NOT NULL),
 			     pending AS (SELECT name FROM pg_settings WHERE pending_restart

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/postgres"
@@ -31,7 +29,7 @@ type running struct {
 }
 
 func (s server) readRunning(ctx context.Context, r host.Reader) (x running, err error) {
-	err = postgres.Read(ctx, r, s.target("postgres"), func(tx pgx.Tx) error {
+	err = postgres.Read(ctx, r, s.target("postgres"), func(tx *postgres.Tx) error {
 		return tx.QueryRow(ctx, `
 			SELECT pg_postmaster_start_time(), pg_is_in_recovery(),
 			       EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE 'pgautofailover\_standby\_%')

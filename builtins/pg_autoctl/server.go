@@ -48,7 +48,7 @@ func standbyName(nodeID int64) string { return fmt.Sprintf("pgautofailover_stand
 // readMember asks a data node's server.
 func (s server) readMember(ctx context.Context, r host.Reader) (member, error) {
 	m := member{Replicas: map[string]replica{}}
-	err := postgres.Read(ctx, r, s.target("postgres"), func(tx pgx.Tx) error {
+	err := postgres.Read(ctx, r, s.target("postgres"), func(tx *postgres.Tx) error {
 		rows, err := tx.Query(ctx, `
 			SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool,
 			       current_setting('synchronous_standby_names'),

@@ -46,7 +46,7 @@ func checkDatabase(ctx context.Context, r host.Reader, p databaseParams) (*built
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	return p.change(ctx, r, oneByOne, func(ctx context.Context, tx pgx.Tx) (steps, error) {
+	return p.change(ctx, r, oneByOne, func(ctx context.Context, tx *postgres.Tx) (steps, error) {
 		var d database
 		// to_jsonb: the columns of the provider are called otherwise, or lacking, in some versions.
 		err := tx.QueryRow(ctx, `

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math/big"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/postgres"
 	"github.com/pgrun/pgrun/runtime/secret"
 )
 
@@ -61,18 +61,13 @@ func checkExec(ctx context.Context, r host.Reader, p execParams) (*builtin.Chang
 
 // done asks the unless query.
 func (p execParams) done(ctx context.Context, r host.Reader, values []starlark.Value) (done bool, err error) {
-	err = p.look(ctx, r, func(ctx context.Context, tx pgx.Tx) error {
-		if holdSecret(values) {
-			if err := keepFromLog(ctx, tx.Conn(), argsOnly); err != nil {
-				return err
-			}
-		}
-		statement, err := tx.Conn().PgConn().Prepare(ctx, "", p.Unless, nil)
+	err = p.look(ctx, r, func(ctx context.Context, tx *postgres.Tx) error {
+		statement, err := prepare(ctx, tx, "unless", p.Unless, values)
 		if err != nil {
-			return fmt.Errorf("unless: %w", err)
+			return err
 		}
 		some := values[:min(len(values), len(statement.ParamOIDs))]
-		return selectRows(ctx, tx.Conn(), "unless", p.Unless, some, func(_ []string, row []starlark.Value) bool {
+		return selectRows(ctx, tx, "unless", statement, some, func(_ []string, row []starlark.Value) bool {
 			done = holds(row[0])
 			return false
 		})

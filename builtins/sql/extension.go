@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/postgres"
@@ -24,7 +22,7 @@ func checkExtension(ctx context.Context, r host.Reader, p extensionParams) (*bui
 	if err := checkName("name", p.Name); err != nil {
 		return nil, err
 	}
-	return p.change(ctx, r, together, func(ctx context.Context, tx pgx.Tx) (steps, error) {
+	return p.change(ctx, r, together, func(ctx context.Context, tx *postgres.Tx) (steps, error) {
 		var version, schema, latest *string
 		err := tx.QueryRow(ctx, `
 			SELECT extversion, nspname, default_version
@@ -34,7 +32,7 @@ func checkExtension(ctx context.Context, r host.Reader, p extensionParams) (*bui
 		if err != nil {
 			return nil, err
 		}
-		database := tx.Conn().Config().Database
+		database := tx.Database()
 		switch {
 		case p.State == absent && version == nil:
 			return nil, nil

@@ -78,7 +78,7 @@ func checkGrant(ctx context.Context, r host.Reader, p grantParams) (*builtin.Cha
 	case len(p.On) == 0:
 		return nil, fmt.Errorf("on: is empty: name a %s", kind.word)
 	}
-	return p.change(ctx, r, together, func(ctx context.Context, tx pgx.Tx) (steps, error) {
+	return p.change(ctx, r, together, func(ctx context.Context, tx *postgres.Tx) (steps, error) {
 		privileges, err := p.expand(ctx, tx, kind)
 		if err != nil {
 			return nil, err
@@ -104,7 +104,7 @@ func checkGrant(ctx context.Context, r host.Reader, p grantParams) (*builtin.Cha
 }
 
 // expand checks the privileges' names against those that the server has for the kind, and resolves ALL.
-func (p grantParams) expand(ctx context.Context, tx pgx.Tx, kind objectKind) ([]string, error) {
+func (p grantParams) expand(ctx context.Context, tx *postgres.Tx, kind objectKind) ([]string, error) {
 	const superuser = 10 // any owner would do
 	rows, err := tx.Query(ctx, `SELECT privilege_type FROM aclexplode(acldefault($1, $2)) WHERE grantee = $2`, kind.aclDefault, uint32(superuser))
 	if err != nil {
@@ -135,7 +135,7 @@ func (p grantParams) expand(ctx context.Context, tx pgx.Tx, kind objectKind) ([]
 
 // grantee returns the OID by which the role stands in ACLs, 0 for public; nil where there is no such
 // role, and so nothing to take from it.
-func (p grantParams) grantee(ctx context.Context, tx pgx.Tx) (*uint32, error) {
+func (p grantParams) grantee(ctx context.Context, tx *postgres.Tx) (*uint32, error) {
 	var oid uint32
 	if p.public() {
 		return &oid, nil
@@ -152,7 +152,7 @@ func (p grantParams) grantee(ctx context.Context, tx pgx.Tx) (*uint32, error) {
 
 func (p grantParams) public() bool { return strings.EqualFold(p.Role, "public") }
 
-func (p grantParams) objects(ctx context.Context, tx pgx.Tx, kind objectKind, on string, role uint32) ([]object, error) {
+func (p grantParams) objects(ctx context.Context, tx *postgres.Tx, kind objectKind, on string, role uint32) ([]object, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT name,
 			ARRAY(SELECT DISTINCT privilege_type FROM aclexplode(acl) WHERE grantee = $2),
@@ -177,12 +177,12 @@ func (p grantParams) objects(ctx context.Context, tx pgx.Tx, kind objectKind, on
 		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`, on).Scan(&exists); err != nil || exists {
 			return nil, err
 		}
-		return nil, host.NotThere("on: there is no schema %q in the database %q", on, tx.Conn().Config().Database)
+		return nil, host.NotThere("on: there is no schema %q in the database %q", on, tx.Database())
 	}
 	if kind.word == "database" {
 		return nil, host.NotThere("on: there is no database %q: make it with sql.database first", on)
 	}
-	return nil, host.NotThere("on: there is no %s %s in the database %q", kind.word, on, tx.Conn().Config().Database)
+	return nil, host.NotThere("on: there is no %s %s in the database %q", kind.word, on, tx.Database())
 }
 
 // compare notes what of the privileges the object lacks, or has and should not.

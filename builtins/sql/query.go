@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/postgres"
 )
 
 // maxResult bounds what a query may return, in bytes of its values.
@@ -50,28 +50,36 @@ func (p queryParams) run(ctx context.Context, r host.Reader, row func(names []st
 	if err != nil {
 		return err
 	}
-	return p.look(ctx, r, func(ctx context.Context, tx pgx.Tx) error {
-		if holdSecret(values) {
-			if err := keepFromLog(ctx, tx.Conn(), argsOnly); err != nil {
-				return err
-			}
+	return p.look(ctx, r, func(ctx context.Context, tx *postgres.Tx) error {
+		statement, err := prepare(ctx, tx, "query", p.Query, values)
+		if err != nil {
+			return err
 		}
-		return selectRows(ctx, tx.Conn(), "query", p.Query, values, row)
+		return selectRows(ctx, tx, "query", statement, values, row)
 	})
+}
+
+// prepare prepares a query for selectRows. param names the builtin's parameter that holds it.
+func prepare(ctx context.Context, tx *postgres.Tx, param, query string, values []starlark.Value) (*pgconn.StatementDescription, error) {
+	if holdSecret(values) {
+		if err := keepFromLog(ctx, tx, argsOnly); err != nil {
+			return nil, err
+		}
+	}
+	statement, err := tx.Prepare(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", param, err)
+	}
+	return statement, nil
 }
 
 // valueSize is what a value takes besides its text, about.
 const valueSize = 16
 
-// selectRows runs a query with as many of the arguments as it has parameters, and passes each row to
-// row until that returns false. param names the builtin's parameter that holds the query.
-func selectRows(ctx context.Context, conn *pgx.Conn, param, query string, values []starlark.Value, row func(names []string, values []starlark.Value) bool) error {
+// selectRows runs a query that was prepared, and passes each row to row until that returns false.
+func selectRows(ctx context.Context, tx *postgres.Tx, param string, statement *pgconn.StatementDescription, values []starlark.Value, row func(names []string, values []starlark.Value) bool) error {
 	// What returns no rows is found out before it runs: among it is what READ ONLY does not hold back,
 	// such as COPY TO PROGRAM and LOAD.
-	statement, err := conn.PgConn().Prepare(ctx, "", query, nil)
-	if err != nil {
-		return fmt.Errorf("%s: %w", param, err)
-	}
 	if len(statement.Fields) == 0 {
 		return fmt.Errorf("%s: the statement returns no columns: sql.exec runs statements that act", param)
 	}
@@ -88,13 +96,13 @@ func selectRows(ctx context.Context, conn *pgx.Conn, param, query string, values
 	if err != nil {
 		return err
 	}
-	result := conn.PgConn().ExecStatement(ctx, statement, sent, nil, nil)
+	result := tx.Execute(ctx, statement, sent)
 	size := 0
 	for result.NextRow() {
 		converted := make([]starlark.Value, len(names))
 		for i, text := range result.Values() {
 			size += valueSize + len(text)
-			if converted[i], err = fromServer(conn.TypeMap(), statement.Fields[i].DataTypeOID, text); err != nil {
+			if converted[i], err = fromServer(tx.TypeMap(), statement.Fields[i].DataTypeOID, text); err != nil {
 				return fmt.Errorf("%s: column %s: %w", param, names[i], err)
 			}
 		}
@@ -103,7 +111,7 @@ func selectRows(ctx context.Context, conn *pgx.Conn, param, query string, values
 		}
 		if !row(names, converted) {
 			if result.NextRow() {
-				_ = conn.PgConn().Conn().Close() // and the rest with it
+				tx.Drop() // and the rest with it
 				return nil
 			}
 			break

@@ -61,7 +61,7 @@ func checkRole(ctx context.Context, r host.Reader, p roleParams) (*builtin.Chang
 		return nil, err
 	}
 	p.quiet = p.Password.Set
-	return p.change(ctx, r, together, func(ctx context.Context, tx pgx.Tx) (steps, error) {
+	return p.change(ctx, r, together, func(ctx context.Context, tx *postgres.Tx) (steps, error) {
 		iterations, err := p.lookUp(ctx, tx)
 		if err != nil {
 			return nil, err
@@ -103,7 +103,7 @@ func (p roleParams) check() error {
 }
 
 // lookUp checks what only the server can, and returns how many iterations it wants in a verifier.
-func (p roleParams) lookUp(ctx context.Context, tx pgx.Tx) (iterations int, err error) {
+func (p roleParams) lookUp(ctx context.Context, tx *postgres.Tx) (iterations int, err error) {
 	if p.ValidUntil.Set {
 		if _, err := tx.Exec(ctx, "SELECT "+postgres.QuoteText(p.ValidUntil.Value)+"::timestamptz"); err != nil {
 			return 0, fmt.Errorf("valid_until: %w", err)
@@ -118,7 +118,7 @@ func (p roleParams) lookUp(ctx context.Context, tx pgx.Tx) (iterations int, err 
 
 // find reads the role; nil where there is none. The verifier is read only where a password is declared,
 // since only superusers may.
-func (p roleParams) find(ctx context.Context, tx pgx.Tx) (*role, error) {
+func (p roleParams) find(ctx context.Context, tx *postgres.Tx) (*role, error) {
 	table, verifier := "pg_roles", "NULL"
 	if p.Password.Set {
 		table, verifier = "pg_authid", "rolpassword"

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/pgrun/pgrun/runtime/postgres"
 )
 
@@ -39,7 +37,7 @@ var quieting = [][2]string{
 
 // keepFromLog makes the server keep what the session runs from now on to itself. Only a superuser may
 // ask for that; for others it is an error where the server would log the secret.
-func keepFromLog(ctx context.Context, conn *pgx.Conn, what exposure) error {
+func keepFromLog(ctx context.Context, conn postgres.Querier, what exposure) error {
 	var superuser, logs bool
 	err := conn.QueryRow(ctx, `
 		SELECT rolsuper,
@@ -64,7 +62,7 @@ func keepFromLog(ctx context.Context, conn *pgx.Conn, what exposure) error {
 
 // keepVerifierFromLog is for statements with a verifier, from which a password can be found by guessing
 // only: a superuser keeps it out of the log, too, and anybody else sends it as it is.
-func keepVerifierFromLog(ctx context.Context, conn *pgx.Conn) error {
+func keepVerifierFromLog(ctx context.Context, conn postgres.Querier) error {
 	var superuser bool
 	if err := conn.QueryRow(ctx, `SELECT rolsuper FROM pg_roles WHERE rolname = current_user`).Scan(&superuser); err != nil || !superuser {
 		return err
@@ -72,12 +70,12 @@ func keepVerifierFromLog(ctx context.Context, conn *pgx.Conn) error {
 	return beQuiet(ctx, conn)
 }
 
-func beQuiet(ctx context.Context, conn *pgx.Conn) error {
+func beQuiet(ctx context.Context, conn postgres.Querier) error {
 	var sets []string
 	for _, s := range quieting {
-		sets = append(sets, "SET "+postgres.QuoteName(strings.Split(s[0], ".")...)+" = "+postgres.QuoteText(s[1]))
+		sets = append(sets, "set_config("+postgres.QuoteText(s[0])+", "+postgres.QuoteText(s[1])+", false)")
 	}
-	if _, err := conn.PgConn().Exec(ctx, strings.Join(sets, "; ")).ReadAll(); err != nil {
+	if _, err := conn.Exec(ctx, "SELECT "+strings.Join(sets, ", ")); err != nil {
 		return fmt.Errorf("keeping the secret out of the server's log: %w", err)
 	}
 	return nil

@@ -48,13 +48,13 @@ func (s server) validate() error {
 }
 
 // look runs f in a READ ONLY transaction.
-func (s server) look(ctx context.Context, r host.Reader, f func(ctx context.Context, tx pgx.Tx) error) error {
+func (s server) look(ctx context.Context, r host.Reader, f func(ctx context.Context, tx *postgres.Tx) error) error {
 	if err := s.validate(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	return postgres.Read(ctx, r, s.target(), func(tx pgx.Tx) error { return f(ctx, tx) })
+	return postgres.Read(ctx, r, s.target(), func(tx *postgres.Tx) error { return f(ctx, tx) })
 }
 
 // write runs f on a connection that can write.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/postgres"
 )
 
 // reloadTimeout bounds the wait for a server that reloads its configuration.
@@ -52,7 +53,7 @@ func checkSetting(ctx context.Context, r host.Reader, p settingParams) (*builtin
 		pending []string
 		reload  bool
 	)
-	err := p.look(ctx, r, func(ctx context.Context, tx pgx.Tx) error {
+	err := p.look(ctx, r, func(ctx context.Context, tx *postgres.Tx) error {
 		all, err := p.find(ctx, tx)
 		if err != nil {
 			return err
@@ -133,7 +134,7 @@ func (p settingParams) names() []string {
 }
 
 // find reads the settings that are named, by their names in lower case.
-func (p settingParams) find(ctx context.Context, q querier) (map[string]current, error) {
+func (p settingParams) find(ctx context.Context, q postgres.Querier) (map[string]current, error) {
 	var lower []string
 	for _, name := range p.names() {
 		lower = append(lower, strings.ToLower(name))
@@ -242,7 +243,7 @@ func (p settingParams) reload(ctx context.Context, conn *pgx.Conn) (pending []st
 
 // loadable is an error where a line of the configuration files would make the server refuse all of them.
 // A value that only a restart can apply, or a bad one, does not.
-func (p settingParams) loadable(ctx context.Context, q querier) error {
+func (p settingParams) loadable(ctx context.Context, q postgres.Querier) error {
 	var where, what string
 	err := q.QueryRow(ctx, `
 		SELECT coalesce(sourcefile, '?') || ', line ' || coalesce(sourceline, 0), error FROM pg_file_settings
@@ -254,10 +255,4 @@ func (p settingParams) loadable(ctx context.Context, q querier) error {
 		return fmt.Errorf("reading the configuration files through the server: %w", err)
 	}
 	return fmt.Errorf("the server cannot reload its configuration because of %s (%s): correct that line first", where, what)
-}
-
-// querier is a transaction or a connection.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }

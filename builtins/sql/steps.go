@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
+	"github.com/pgrun/pgrun/runtime/postgres"
 )
 
 // step is a statement with the line that describes it. Only the line is ever shown.
@@ -29,9 +30,9 @@ const (
 
 // change looks in a READ ONLY transaction for the steps to take, and makes a change of them. Where
 // there are some, a server that cannot take them is an error at once, so that a dry run says so, too.
-func (s server) change(ctx context.Context, r host.Reader, m mode, look func(ctx context.Context, tx pgx.Tx) (steps, error)) (*builtin.Change, error) {
+func (s server) change(ctx context.Context, r host.Reader, m mode, look func(ctx context.Context, tx *postgres.Tx) (steps, error)) (*builtin.Change, error) {
 	var todo steps
-	err := s.look(ctx, r, func(ctx context.Context, tx pgx.Tx) (err error) {
+	err := s.look(ctx, r, func(ctx context.Context, tx *postgres.Tx) (err error) {
 		if todo, err = look(ctx, tx); err != nil || len(todo) == 0 {
 			return err
 		}
@@ -63,7 +64,7 @@ func (s steps) run(ctx context.Context, conn *pgx.Conn, m mode) error {
 
 // takesWrites is an error on a standby, and on a server whose sessions are read-only: a primary that
 // pg_auto_failover has promoted but not yet let go.
-func takesWrites(ctx context.Context, tx pgx.Tx) error {
+func takesWrites(ctx context.Context, tx *postgres.Tx) error {
 	var standby, readOnly bool
 	err := tx.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool`).Scan(&standby, &readOnly)
 	switch {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,22 +20,35 @@ const oldest = time.Second
 type session struct {
 	*pgx.Conn
 	opened time.Time
+	over   chan struct{} // closed when the transaction of the last look has ended
 }
 
 func (s session) Close() error {
+	<-s.over
 	HangUp(s.Conn)
 	return nil
 }
 
-// keep reports whether the connection is kept: not that to a URI, whose password could change.
-func (t Target) keep(r host.Reader, s session) bool {
+// keep keeps the connection of a look, whose transaction ends while the script goes on. Not that to a URI, whose password could change.
+func (t Target) keep(r host.Reader, tx *Tx) {
+	s := tx.session
 	keeper, ok := r.(host.Keeper)
 	left := oldest - time.Since(s.opened)
-	if !ok || t.URI.Reveal() != "" || s.IsClosed() || left <= 0 {
-		return false
+	if !ok || t.URI.Reveal() != "" || left <= 0 || tx.next() != nil || s.IsClosed() {
+		HangUp(s.Conn)
+		return
 	}
+	s.over = make(chan struct{})
+	go func() {
+		defer close(s.over)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		// What a look may leave of itself in the session, besides the transaction.
+		if _, err := s.Exec(ctx, "ROLLBACK; SELECT pg_advisory_unlock_all()", pgx.QueryExecModeSimpleProtocol); err != nil {
+			HangUp(s.Conn)
+		}
+	}()
 	keeper.Keep(t.named(), s, left)
-	return true
 }
 
 // kept returns a connection that was kept, if there is one.
@@ -44,5 +58,9 @@ func (t Target) kept(r host.Reader) (session, bool) {
 		return session{}, false
 	}
 	s, ok := keeper.Kept(t.named()).(session)
-	return s, ok
+	if !ok {
+		return session{}, false
+	}
+	<-s.over
+	return s, !s.IsClosed()
 }

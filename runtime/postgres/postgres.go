@@ -10,7 +10,7 @@
 // read-only session, in which PostgreSQL itself refuses to write; only ConnectToWrite and Write, which
 // want a host.Host, give another. So the look of a builtin cannot change a database.
 //
-//	err := postgres.Read(ctx, r, postgres.Target{Database: "app"}, func(tx pgx.Tx) error {
+//	err := postgres.Read(ctx, r, postgres.Target{Database: "app"}, func(tx *postgres.Tx) error {
 //		return tx.QueryRow(ctx, `SELECT count(*) FROM orders`).Scan(&n)
 //	})
 //
@@ -102,41 +102,25 @@ func (t Target) named() Target {
 }
 
 // Read runs look in a READ ONLY transaction. Its connection is kept for the next Read (see host.Keeper).
-func Read(ctx context.Context, r host.Reader, t Target, look func(tx pgx.Tx) error) error {
+func Read(ctx context.Context, r host.Reader, t Target, look func(tx *Tx) error) error {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
-	s, tx, err := t.begin(ctx, r)
-	if err != nil {
+	tx := &Tx{}
+	open := func(ctx context.Context) error {
+		conn, err := connect(ctx, r, t)
+		if err == nil {
+			tx.session = session{Conn: conn, opened: time.Now()}
+		}
 		return err
 	}
-	err = ended(ctx, look(tx))
-	// What a look may leave of itself in the session, besides the transaction.
-	_, notOver := s.Exec(ctx, "ROLLBACK; SELECT pg_advisory_unlock_all()", pgx.QueryExecModeSimpleProtocol)
-	if notOver != nil || !t.keep(r, s) {
-		HangUp(s.Conn)
-	}
-	return err
-}
-
-// begin opens a READ ONLY transaction, on a connection that was kept, if it still serves, or a new one.
-func (t Target) begin(ctx context.Context, r host.Reader) (session, pgx.Tx, error) {
-	readOnly := pgx.TxOptions{AccessMode: pgx.ReadOnly}
 	if s, ok := t.kept(r); ok {
-		if tx, err := s.BeginTx(ctx, readOnly); err == nil {
-			return s, tx, nil
-		}
-		HangUp(s.Conn)
+		tx.session, tx.reopen = s, open
+	} else if err := open(ctx); err != nil {
+		return err
 	}
-	conn, err := connect(ctx, r, t)
-	if err != nil {
-		return session{}, nil, err
-	}
-	tx, err := conn.BeginTx(ctx, readOnly)
-	if err != nil {
-		HangUp(conn)
-		return session{}, nil, ended(ctx, err)
-	}
-	return session{conn, time.Now()}, tx, nil
+	err := ended(ctx, look(tx))
+	t.keep(r, tx)
+	return err
 }
 
 // Write runs work on its own connection, and closes it. work begins a transaction itself where it

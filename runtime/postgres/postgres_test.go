@@ -38,7 +38,7 @@ func TestReadCannotWrite(t *testing.T) {
 		"ALTER SYSTEM SET work_mem = '5MB'",
 		"DO $$ BEGIN COMMIT; CREATE TABLE written_by_a_look (n int); END $$",
 	} {
-		err := Read(ctx, server.Host, target, func(tx pgx.Tx) error {
+		err := Read(ctx, server.Host, target, func(tx *Tx) error {
 			_, err := tx.Exec(ctx, statement)
 			return err
 		})
@@ -83,7 +83,7 @@ func TestSessionIsKept(t *testing.T) {
 	defer h.Release()
 	read := func(target Target, query string) (answer int) {
 		t.Helper()
-		err := Read(ctx, h, target, func(tx pgx.Tx) error { return tx.QueryRow(ctx, query).Scan(&answer) })
+		err := Read(ctx, h, target, func(tx *Tx) error { return tx.QueryRow(ctx, query).Scan(&answer) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,6 +97,11 @@ func TestSessionIsKept(t *testing.T) {
 	if locks := read(target, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"); locks != 0 {
 		t.Errorf("%d locks are left", locks)
 	}
+	server.Psql(t, fmt.Sprintf("SELECT pg_terminate_backend(%d, 10000)", first))
+	if second := read(target, "SELECT pg_backend_pid()"); second == first {
+		t.Errorf("the session %d answered after its end", second)
+	}
+	first = read(target, "SELECT pg_backend_pid()")
 	err := Write(ctx, h, target, func(conn *pgx.Conn) error { return nil })
 	if third := read(target, "SELECT pg_backend_pid()"); err != nil || third == first {
 		t.Errorf("the session %d outlived a write (%v)", third, err)
@@ -126,7 +131,7 @@ func TestTheOperatorsEnvironmentDoesNotMatter(t *testing.T) {
 	t.Setenv("PGSSLMODE", "verify-full")
 	t.Setenv("PGTARGETSESSIONATTRS", "standby")
 	t.Setenv("PGREQUIREAUTH", "md5")
-	if err := Read(t.Context(), server.Host, target, func(pgx.Tx) error { return nil }); err != nil {
+	if err := Read(t.Context(), server.Host, target, func(*Tx) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -143,7 +148,7 @@ func TestURI(t *testing.T) {
 		} {
 			target := Target{URI: builtin.Plain(uri), ViaHost: viaHost}
 			var who, what string
-			err := Read(ctx, server.Host, target, func(tx pgx.Tx) error {
+			err := Read(ctx, server.Host, target, func(tx *Tx) error {
 				return tx.QueryRow(ctx, "SELECT current_user, current_database()").Scan(&who, &what)
 			})
 			if err != nil || who != "uri" || what != "uri" {
@@ -172,7 +177,7 @@ func TestMessageWithoutEnd(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	uri := builtin.Plain("postgres://a:hunter2hunter2@" + listener.Addr().String() + "/postgres?sslmode=disable&connect_timeout=5")
-	err = Read(t.Context(), server.Host, Target{URI: uri}, func(pgx.Tx) error { return nil })
+	err = Read(t.Context(), server.Host, Target{URI: uri}, func(*Tx) error { return nil })
 	runtime.ReadMemStats(&after)
 	if err == nil || !strings.Contains(err.Error(), "invalid body length") {
 		t.Error(err)
@@ -222,7 +227,7 @@ func TestConnectErrors(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			started := time.Now()
-			err := Read(t.Context(), server.Host, c.target, func(pgx.Tx) error { return nil })
+			err := Read(t.Context(), server.Host, c.target, func(*Tx) error { return nil })
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -249,7 +254,7 @@ func TestExplain(t *testing.T) {
 	target, ctx := local(t), t.Context()
 	var explained *Error
 	run := func(statement string) error {
-		return Read(ctx, server.Host, target, func(tx pgx.Tx) error {
+		return Read(ctx, server.Host, target, func(tx *Tx) error {
 			_, err := tx.Exec(ctx, statement)
 			if err != nil {
 				err = fmt.Errorf("counting: %w", err)
@@ -299,7 +304,7 @@ func (silent) Dial(ctx context.Context, _, _, _ string) (net.Conn, error) {
 
 func TestLimitsThatNobodyWrote(t *testing.T) {
 	look := func(ctx context.Context) error {
-		return Read(ctx, silent{}, Target{}, func(pgx.Tx) error { return nil })
+		return Read(ctx, silent{}, Target{}, func(*Tx) error { return nil })
 	}
 	synctest.Test(t, func(t *testing.T) {
 		if err := look(t.Context()); err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within 10s") {
@@ -342,7 +347,7 @@ func TestQuoteText(t *testing.T) {
 	target, ctx := local(t), t.Context()
 	texts := []string{"", "plain", "it's", `back\slash`, `\'; DROP TABLE x; --`, "new\nline", "$1", "ü😀", `E'\\'`}
 	for _, conforming := range []string{"on", "off"} {
-		err := Read(ctx, server.Host, target, func(tx pgx.Tx) error {
+		err := Read(ctx, server.Host, target, func(tx *Tx) error {
 			if _, err := tx.Exec(ctx, "SET LOCAL standard_conforming_strings = "+conforming); err != nil {
 				return err
 			}
@@ -364,7 +369,7 @@ func BenchmarkRead(b *testing.B) {
 	server.Need(b)
 	target := Target{Socket: server.Dir, Port: server.Port}
 	for b.Loop() {
-		err := Read(b.Context(), server.Host, target, func(tx pgx.Tx) error {
+		err := Read(b.Context(), server.Host, target, func(tx *Tx) error {
 			var n int
 			return tx.QueryRow(b.Context(), "SELECT 1").Scan(&n)
 		})
