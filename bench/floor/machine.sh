@@ -18,8 +18,8 @@ dpkg-query -W -f '${Package} ${Architecture} ${db:Status-Want} ${db:Status-Statu
 cat /etc/os-release /proc/meminfo
 readlink /etc/localtime
 
-# All tasks with a file or directory of theirs: its kind, owner, group and mode. With the time of change, which
-# "Have a running server read its files again" compares with the server's last reload.
+# All tasks with a file or directory of theirs: its kind, owner, group and mode. With the time of change, which is
+# compared with the server's last reload.
 stat -c '%n %F %U %G %a %Y' /usr/share/zoneinfo/Etc/UTC /etc/timezone /etc/default/locale /etc/security/limits.d/90-pgrun.conf \
 	/etc/postgresql-common/createcluster.d /etc/postgresql-common/createcluster.d/pgrun.conf \
 	/etc/pgaf /var/lib/postgresql/17 /var/log/pgaf \
@@ -46,6 +46,6 @@ readlink -m $pgdata
 find $config $pgdata -maxdepth 1
 find $config -name pg_autoctl.cfg
 
-# The same two: the service. Have a running server read its files again: whether it runs.
+# The same two: the service, and whether it runs.
 systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,NeedDaemonReload,CanReload,ActiveEnterTimestamp,Type,RemainAfterExit,Result,ExecMainStartTimestamp,ExecMainCode,ExecMainStatus,MainPID,NRestarts,MemoryCurrent,Environment \
 	pg_autoctl.service

@@ -5,7 +5,7 @@ stat -c '%n %F' $config$pgdata/created.pgrun
 
 # What the playbook asks the server, in one session a database.
 runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d postgres <<'SQL'
--- Have a running server read its files again.
+-- Create the monitor and keep it running: whether it has read its files since they changed.
 SELECT pg_conf_load_time();
 SELECT DISTINCT sourcefile FROM pg_settings WHERE sourcefile IS NOT NULL;
 SELECT sourcefile, sourceline, name, error FROM pg_file_settings WHERE error IS NOT NULL;
@@ -19,7 +19,7 @@ SELECT line_number, error, type, database, user_name, address, auth_method FROM 
 WHERE error IS NOT NULL OR (type, auth_method) NOT IN (('local', 'peer'), ('hostssl', 'scram-sha-256'));
 SELECT rolname FROM pg_authid WHERE rolpassword NOT LIKE 'SCRAM-SHA-256$%';
 \c pg_auto_failover
--- Register nodes; Join the formation; Have all data nodes acknowledge commits; Print the connection URI.
+-- Join the formation; Have all data nodes acknowledge commits; Print the connection URI.
 SELECT * FROM pgautofailover.formation f LEFT JOIN pgautofailover.node n USING (formationid) WHERE f.formationid = 'default' ORDER BY n.nodeid;
 SQL
 echo looked

@@ -11,6 +11,6 @@ sha256sum < "$1/ca/ca.key"
 stat -c '%n %F %U %G %a' "$1/autoctl_node.password" "$1/pgautofailover_replicator.password"
 cat "$1/autoctl_node.password" "$1/pgautofailover_replicator.password" | sha256sum
 
-# Launch the container; Take memory away: the instances with their settings, in one request.
+# Launch the container: the instances with their settings, in one request.
 incus query '/1.0/instances?recursion=1' | grep -c '"limits.memory"'
 echo looked
