@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 )
@@ -43,18 +45,9 @@ func checkRegister(ctx context.Context, r host.Reader, p registerParams) (*built
 	if err != nil {
 		return nil, err
 	}
-	var strays []stray
-	for _, h := range p.Hosts {
-		s, err := p.strayOn(ctx, h, f)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", h.Name, err)
-		}
-		if s != nil {
-			strays = append(strays, *s)
-		}
-	}
-	if len(strays) == 0 {
-		return nil, nil
+	strays, err := p.strays(ctx, f)
+	if err != nil || len(strays) == 0 {
+		return nil, err
 	}
 	if strays, err = f.inOrder(strays); err != nil {
 		return nil, err
@@ -72,6 +65,27 @@ func checkRegister(ctx context.Context, r host.Reader, p registerParams) (*built
 		return nil
 	}
 	return change, nil
+}
+
+// strays looks for strays on all hosts at once.
+func (p registerParams) strays(ctx context.Context, f formation) (strays []stray, _ error) {
+	found := make([]*stray, len(p.Hosts))
+	looks, inner := errgroup.WithContext(ctx)
+	for i, h := range p.Hosts {
+		looks.Go(func() (err error) {
+			if found[i], err = p.strayOn(inner, h, f); err != nil {
+				err = fmt.Errorf("%s: %w", h.Name, err)
+			}
+			return err
+		})
+	}
+	err := looks.Wait()
+	for _, s := range found {
+		if s != nil {
+			strays = append(strays, *s)
+		}
+	}
+	return strays, err
 }
 
 // inOrder puts the primary first: the monitor takes the first node of a formation for that. Two that take

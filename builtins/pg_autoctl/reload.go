@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
@@ -83,19 +84,9 @@ func checkReload(ctx context.Context, r host.Reader, p reloadParams) (*builtin.C
 	if err := now.bad(false); err != nil {
 		return nil, err
 	}
-	var newer []string
-	for _, file := range now.Files {
-		info, err := r.Stat(ctx, file)
-		if err == nil && info.Target != "" { // a link's own time says nothing
-			info, err = r.Stat(ctx, absolute(info.Target, file))
-		}
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return nil, err
-		case info.ModTime.After(now.At):
-			newer = append(newer, file)
-		}
+	newer, err := now.newer(ctx, r)
+	if err != nil {
+		return nil, err
 	}
 	learned := &reloadResult{now.PendingRestart}
 	if len(newer) == 0 {
@@ -128,6 +119,33 @@ func checkReload(ctx context.Context, r host.Reader, p reloadParams) (*builtin.C
 			return then.bad(true)
 		},
 	}, nil
+}
+
+// newer are the files that have changed since they were read.
+func (l loaded) newer(ctx context.Context, r host.Reader) ([]string, error) {
+	changed := make([]bool, len(l.Files))
+	looks, inner := errgroup.WithContext(ctx)
+	for i, file := range l.Files {
+		looks.Go(func() error {
+			info, err := r.Stat(inner, file)
+			if err == nil && info.Target != "" { // a link's own time says nothing
+				info, err = r.Stat(inner, absolute(info.Target, file))
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			changed[i] = err == nil && info.ModTime.After(l.At)
+			return err
+		})
+	}
+	err := looks.Wait()
+	var newer []string
+	for i, file := range l.Files {
+		if changed[i] {
+			newer = append(newer, file)
+		}
+	}
+	return newer, err
 }
 
 // bad lists what is wrong with the files; after they have been read, settings among it that would keep the

@@ -16,6 +16,9 @@ import (
 // pg_autoctl tells it so where it rewinds an old primary.
 const oldest = time.Second
 
+// overTimeout is how long the end of a look's transaction may take.
+const overTimeout = time.Second
+
 // session is a connection that is kept.
 type session struct {
 	*pgx.Conn
@@ -24,7 +27,12 @@ type session struct {
 }
 
 func (s session) Close() error {
-	<-s.over
+	select {
+	case <-s.over:
+	case <-time.After(overTimeout):
+		_ = s.PgConn().Conn().Close() // which ends it
+		<-s.over
+	}
 	HangUp(s.Conn)
 	return nil
 }
@@ -34,14 +42,14 @@ func (t Target) keep(r host.Reader, tx *Tx) {
 	s := tx.session
 	keeper, ok := r.(host.Keeper)
 	left := oldest - time.Since(s.opened)
-	if !ok || t.URI.Reveal() != "" || left <= 0 || tx.next() != nil || s.IsClosed() {
+	if !ok || t.URI.Reveal() != "" || left <= 0 || tx.next() != nil || s.IsClosed() || s.PgConn().IsBusy() {
 		HangUp(s.Conn)
 		return
 	}
 	s.over = make(chan struct{})
 	go func() {
 		defer close(s.over)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), overTimeout)
 		defer cancel()
 		// What a look may leave of itself in the session, besides the transaction.
 		if _, err := s.Exec(ctx, "ROLLBACK; SELECT pg_advisory_unlock_all()", pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -52,7 +60,7 @@ func (t Target) keep(r host.Reader, tx *Tx) {
 }
 
 // kept returns a connection that was kept, if there is one.
-func (t Target) kept(r host.Reader) (session, bool) {
+func (t Target) kept(ctx context.Context, r host.Reader) (session, bool) {
 	keeper, ok := r.(host.Keeper)
 	if !ok || t.URI.Reveal() != "" {
 		return session{}, false
@@ -61,6 +69,11 @@ func (t Target) kept(r host.Reader) (session, bool) {
 	if !ok {
 		return session{}, false
 	}
-	<-s.over
-	return s, !s.IsClosed()
+	select {
+	case <-s.over:
+		return s, !s.IsClosed()
+	case <-ctx.Done():
+		go func() { _ = s.Close() }()
+		return session{}, false
+	}
 }

@@ -113,7 +113,7 @@ func Read(ctx context.Context, r host.Reader, t Target, look func(tx *Tx) error)
 		}
 		return err
 	}
-	if s, ok := t.kept(r); ok {
+	if s, ok := t.kept(ctx, r); ok {
 		tx.session, tx.reopen = s, open
 	} else if err := open(ctx); err != nil {
 		return err

@@ -108,6 +108,75 @@ func TestSessionIsKept(t *testing.T) {
 	}
 }
 
+// A session that breaks while it is kept, a look that fails and one that leaves rows behind do no harm to the next.
+func TestSessionThatIsKeptBreaks(t *testing.T) {
+	target, ctx := local(t), t.Context()
+	h := &keeper{server.Host, map[any]io.Closer{}}
+	defer h.Release()
+	pid := func() (pid int) {
+		t.Helper()
+		err := Read(ctx, h, target, func(tx *Tx) error { return tx.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	prepared := func(query string) error {
+		return Read(ctx, h, target, func(tx *Tx) error {
+			statement, err := tx.Prepare(ctx, query)
+			if err != nil {
+				return err
+			}
+			result := tx.Execute(ctx, statement, nil)
+			result.NextRow()
+			if result.NextRow() {
+				tx.Drop()
+				return nil
+			}
+			_, err = result.Close()
+			return err
+		})
+	}
+	for what, look := range map[string]func() error{
+		"a statement that is prepared": func() error { return prepared("SELECT 1") },
+		"rows that are left":           func() error { return prepared("SELECT * FROM generate_series(1, 100000)") },
+		"one that does not parse":      func() error { return prepared("SELECT nonsense") },
+		"one that fails": func() error {
+			return Read(ctx, h, target, func(tx *Tx) error { return tx.QueryRow(ctx, "SELECT 1 / 0").Scan(new(int)) })
+		},
+		"one that fails after another": func() error {
+			return Read(ctx, h, target, func(tx *Tx) error {
+				if _, err := tx.Exec(ctx, "SELECT 1"); err != nil {
+					return err
+				}
+				_, err := tx.Exec(ctx, "SELECT 1 / 0")
+				return err
+			})
+		},
+	} {
+		fails := strings.HasPrefix(what, "one ")
+		server.Psql(t, fmt.Sprintf("SELECT pg_terminate_backend(%d, 10000)", pid()))
+		for _, when := range []string{"on a session that was ended", "again"} {
+			if err := look(); (err != nil) != fails {
+				t.Errorf("%s, %s: %v", what, when, err)
+			}
+			pid()
+			if err := Write(ctx, h, target, func(conn *pgx.Conn) error { return nil }); err != nil {
+				t.Errorf("%s, %s: the write after it: %v", what, when, err)
+			}
+			pid()
+		}
+	}
+	server.Psql(t, "CREATE DATABASE lost")
+	target.Database = "lost"
+	pid()
+	server.Psql(t, "DROP DATABASE lost WITH (FORCE)")
+	err := Read(ctx, h, target, func(tx *Tx) error { return tx.QueryRow(ctx, "SELECT 1").Scan(new(int)) })
+	if err == nil || !strings.Contains(err.Error(), `connecting to PostgreSQL at `) || !strings.Contains(err.Error(), "create it with sql.database") {
+		t.Errorf("a database that is gone: %v", err)
+	}
+}
+
 func TestWrite(t *testing.T) {
 	target, ctx := local(t), t.Context()
 	var name, zone string

@@ -16,8 +16,8 @@ type Querier interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
-// Tx is the READ ONLY transaction of a look. It begins in one message with its first statement: each way to the server
-// and back takes longer than most statements.
+// Tx is the READ ONLY transaction of a look. It is begun together with its first statement, so that it costs no way of its own
+// to the server and back, which takes longer than most statements.
 type Tx struct {
 	session session
 	begun   bool
@@ -40,10 +40,10 @@ func (x *Tx) start(ctx context.Context, sql string, args []any) error {
 	}
 	_ = x.first.Close() // for the same reason
 	x.first = nil
+	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
+		err = answer // without what pgx says of the batch
+	}
 	if again, err := x.renew(ctx, err); !again {
-		if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
-			return answer // without what pgx says of the batch
-		}
 		return err
 	}
 	return x.start(ctx, sql, args)
@@ -55,7 +55,7 @@ func (x *Tx) renew(ctx context.Context, err error) (again bool, _ error) {
 		return false, err
 	}
 	open := x.reopen
-	x.reopen = nil
+	x.begun, x.reopen = false, nil
 	err = open(ctx)
 	return err == nil, err
 }
@@ -134,6 +134,7 @@ func (x *Tx) Prepare(ctx context.Context, sql string) (*pgconn.StatementDescript
 	}
 	statement, err := x.startPrepared(ctx, sql)
 	if err == nil {
+		x.reopen = nil
 		return statement, nil
 	}
 	if again, err := x.renew(ctx, err); !again {
