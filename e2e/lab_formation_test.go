@@ -168,6 +168,27 @@ func TestKeeperThatHangs(t *testing.T) {
 	l.exits(0, command("pg_state.star"))
 }
 
+// So it does for a standby whose PostgreSQL asks for more than there is.
+func TestStandbyThatDoesNotStart(t *testing.T) {
+	l := newLab(t)
+	victim := l.one("secondary")
+	inside(t, victim, `echo "max_connections = 100000" >> /etc/pgaf/postgresql.conf
+pgdata=$(echo /var/lib/postgresql/*/pgaf)
+version=$(cat $pgdata/PG_VERSION)
+! runuser -u postgres -- /usr/lib/postgresql/$version/bin/pg_ctl restart --silent -m fast -t 10 -D $pgdata > /dev/null 2>&1`)
+	deadline := time.Now().Add(2 * time.Minute)
+	for zombies := 0; zombies < 10; time.Sleep(time.Second) { // one that the keeper is about to collect is no sign of a hang
+		if zombies++; strings.TrimSpace(inside(t, victim, "ps -C postgres -o stat=; true")) != "Z" {
+			zombies = 0
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the keeper of %s does not hang:\n%s", victim, inside(t, victim, "ps ax"))
+		}
+	}
+	l.exits(0, command("postgres_ha.star"), "pg_autoctl of "+victim+" has not reported for ", "and waits for a PostgreSQL that has ended")
+	l.exits(0, command("pg_state.star"))
+}
+
 // An old primary that comes back when its successor has removed the WAL that it would go on with takes a new copy.
 func TestOldPrimaryThatComesLate(t *testing.T) {
 	l := newLab(t)

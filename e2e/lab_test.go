@@ -176,7 +176,7 @@ func (l *lab) monitor() string {
 func (l *lab) hosts(playbook, task string) []string {
 	l.t.Helper()
 	r := run(command(playbook, "--list-tasks"))
-	before, _, found := strings.Cut(r.out, "  - "+task)
+	before, _, found := strings.Cut(r.out, "  - "+task+"\n")
 	names := before[strings.LastIndex(before, "hosts: ")+len("hosts: "):]
 	if !found || r.code != 0 {
 		l.t.Fatalf("no task %q in:\n%s", task, r.out)

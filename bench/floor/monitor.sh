@@ -19,7 +19,7 @@ SELECT line_number, error, type, database, user_name, address, auth_method FROM 
 WHERE error IS NOT NULL OR (type, auth_method) NOT IN (('local', 'peer'), ('hostssl', 'scram-sha-256'));
 SELECT rolname FROM pg_authid WHERE rolpassword NOT LIKE 'SCRAM-SHA-256$%';
 \c pg_auto_failover
--- Join the formation; Have all data nodes acknowledge commits; Print the connection URI.
+-- Register nodes that a new monitor does not know; Join the formation; Have all data nodes acknowledge commits; Print the connection URI.
 SELECT * FROM pgautofailover.formation f LEFT JOIN pgautofailover.node n USING (formationid) WHERE f.formationid = 'default' ORDER BY n.nodeid;
 SQL
 echo looked

@@ -6,7 +6,7 @@ stat -c '%n %F' /var/lib/postgresql/.local/share/pg_autoctl$pgdata/pg_autoctl.st
 [ ! -e $config$pgdata/reload.pgrun ]
 cat $config$pgdata/pg_autoctl.cfg
 
-# Wait until it is up, and has the files that pgrun wrote: one that only data nodes have.
+# Have a data node's server that answers read its files again: one that only data nodes have.
 stat -c '%n %Y' $pgdata/postgresql-auto-failover-standby.conf
 
 # Write the passwords that a node logs in to the others with.
@@ -15,7 +15,7 @@ sha256sum /var/lib/postgresql/.pgpass
 
 # What the playbook asks the server, in one session.
 runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d postgres <<'SQL'
--- Wait until it is up, and has the files that pgrun wrote.
+-- Have a data node's server that answers read its files again.
 SELECT pg_conf_load_time();
 SELECT DISTINCT sourcefile FROM pg_settings WHERE sourcefile IS NOT NULL;
 SELECT sourcefile, sourceline, name, error FROM pg_file_settings WHERE error IS NOT NULL;

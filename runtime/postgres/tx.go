@@ -70,58 +70,50 @@ func (x *Tx) next() error {
 	return err
 }
 
+// ready begins the transaction with a statement, whose answer comes from first then, or makes the connection free for it.
+func (x *Tx) ready(ctx context.Context, sql string, args []any) (sent bool, err error) {
+	if x.begun {
+		return false, x.next()
+	}
+	return true, x.start(ctx, sql, args)
+}
+
 // Query is that of pgx.
 func (x *Tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if x.begun {
-		if err := x.next(); err != nil {
-			return nil, err
-		}
-		return x.session.Query(ctx, sql, args...)
-	}
-	if err := x.start(ctx, sql, args); err != nil {
+	switch sent, err := x.ready(ctx, sql, args); {
+	case err != nil:
 		return nil, err
+	case sent:
+		return x.first.Query()
 	}
-	return x.first.Query()
+	return x.session.Query(ctx, sql, args...)
 }
 
 // QueryRow is that of pgx.
 func (x *Tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	rows, err := x.Query(ctx, sql, args...)
-	return row{rows, err}
+	switch sent, err := x.ready(ctx, sql, args); {
+	case err != nil:
+		return failed{err}
+	case sent:
+		return x.first.QueryRow()
+	}
+	return x.session.QueryRow(ctx, sql, args...)
 }
 
-// row is the only row of a result.
-type row struct {
-	rows pgx.Rows
-	err  error
-}
+// failed is the row of a statement that was not sent, or had no answer.
+type failed struct{ err error }
 
-func (r row) Scan(into ...any) error {
-	if r.err != nil {
-		return r.err
-	}
-	defer r.rows.Close()
-	if !r.rows.Next() {
-		if err := r.rows.Err(); err != nil {
-			return err
-		}
-		return pgx.ErrNoRows
-	}
-	if err := r.rows.Scan(into...); err != nil {
-		return err
-	}
-	r.rows.Close()
-	return r.rows.Err()
-}
+func (f failed) Scan(...any) error { return f.err }
 
 // Exec is that of pgx.
 func (x *Tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	rows, err := x.Query(ctx, sql, args...)
-	if err != nil {
+	switch sent, err := x.ready(ctx, sql, args); {
+	case err != nil:
 		return pgconn.CommandTag{}, err
+	case sent:
+		return x.first.Exec()
 	}
-	rows.Close()
-	return rows.CommandTag(), rows.Err()
+	return x.session.Exec(ctx, sql, args...)
 }
 
 // Prepare prepares a statement that has no name. The next takes its place.
