@@ -57,6 +57,37 @@ func TestEditedUnitFile(t *testing.T) {
 	run(command("postgres_ha.star")).unchanged(t)
 }
 
+// A size that changes takes a restart of each server, and with it a switchover: a dry run says so, and a run does it.
+func TestMemory(t *testing.T) {
+	l := newLab(t)
+	t.Cleanup(func() { run(command("postgres_ha.star")).check(t, 0) })
+	for _, size := range []struct{ memory, buffers, limit string }{
+		{"1280MiB", "320MB", "1GiB -> 1280MiB"},
+		{"1GiB", "256MB", "1280MiB -> 1GiB"},
+	} {
+		primary, standby := l.one("primary"), l.one("secondary")
+		var said [2]string
+		for i, options := range [][]string{{"--check", "--diff"}, {"--diff"}} {
+			said[i] = l.exits(0, command(append(options, "postgres_ha.star", "-e", "memory="+size.memory)...),
+				"limits.memory "+size.limit,
+				"+shared_buffers = '"+size.buffers+"'",
+				standby+": pg_autoctl.restart: restart PostgreSQL for shared_buffers",
+				"pg_autoctl.perform: switchover from "+primary,
+				primary+": pg_autoctl.restart: restart PostgreSQL for shared_buffers",
+			).out
+		}
+		for _, what := range []string{"+", "incus.", "file.", "pg_autoctl.restart", "pg_autoctl.perform"} {
+			if would, did := strings.Count(said[0], what), strings.Count(said[1], what); would != did {
+				t.Errorf("%q is %d times in the dry run, and %d times in the run:\n%s\n%s", what, would, did, said[0], said[1])
+			}
+		}
+		if got := l.shell(standby, "runuser -u postgres -- psql -XAt -c 'SHOW shared_buffers'"); strings.TrimSpace(got) != size.buffers {
+			t.Errorf("shared_buffers is %s, want %s", got, size.buffers)
+		}
+		run(command("postgres_ha.star", "-e", "memory="+size.memory)).unchanged(t)
+	}
+}
+
 // A container that is gone is made anew, and joins.
 func TestLostContainer(t *testing.T) {
 	l := newLab(t)

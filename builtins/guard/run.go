@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path"
 	"sync"
 	"time"
@@ -98,7 +99,11 @@ func newGuard(c *builtin.Call, mon builtin.Host, p guarded) *guard {
 }
 
 func guardFormation(c *builtin.Call, p params) (starlark.Value, error) {
-	if err := p.validate(); err != nil {
+	err := p.validate()
+	if _, _, bad := net.SplitHostPort(p.Metrics); err == nil && p.Metrics != "" && bad != nil {
+		err = fmt.Errorf("metrics: %q is no address with a port, such as 127.0.0.1:9187", p.Metrics)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: for parameter %w", c.Name, err)
 	}
 	g := newGuard(c, p.Monitor, p.guarded)

@@ -209,6 +209,8 @@ if incus.info(h, "NAME").config.get("user.old") != "1": fail("it was made again,
 		t.Fatalf("the creation was not cut off: %v", err)
 	}
 	l.Run(declared)
+	l.Run(l.script(`
+if incus.info(h, "NAME").config.get("user.old") != "1": fail("it was made again while the daemon was making it")`))
 	if r := l.Run(declared); r.Changed() {
 		t.Errorf("a second run changed: %v", l.Summary())
 	}

@@ -165,8 +165,7 @@ func whole(ctx context.Context, s *incus.Server, name string) error {
 	return s.UpdateInstance(ctx, name, incus.Settings{Config: map[string]string{creatingKey: ""}})
 }
 
-// planRecreate replaces an instance whose creation was cut off. The daemon may still be at it: one that has been
-// started when it comes to be deleted is kept.
+// planRecreate replaces an instance whose creation was cut off, unless the daemon is still at it.
 func (p instanceParams) planRecreate(ctx context.Context, s *incus.Server, name string, want incus.Settings) (*builtin.Change, error) {
 	change, err := p.planCreate(ctx, s, name, want)
 	if err != nil {
@@ -175,23 +174,52 @@ func (p instanceParams) planRecreate(ctx context.Context, s *incus.Server, name 
 	create := change.Apply
 	change.Summary = append([]string{fmt.Sprintf("delete instance %s, whose creation was cut off", name)}, change.Summary...)
 	change.Apply = func(ctx context.Context, h host.Host) error {
-		err := s.DeleteInstance(ctx, name, false)
-		if err == nil {
+		now, half, err := created(ctx, s, name)
+		if half {
+			err = s.DeleteInstance(ctx, name, false)
+		}
+		if half && err == nil || errors.Is(err, host.ErrAbsent) {
 			return create(ctx, h)
 		}
-		now, looked := s.Instance(ctx, name)
-		if looked != nil || now.Status == "Stopped" && now.Used.IsZero() {
+		if err != nil {
 			return err
 		}
 		update, err := p.planUpdate(ctx, s, now, want)
-		if err != nil || !update.Needed() {
+		if err != nil {
 			return err
 		}
-		err = update.Apply(ctx, h)
+		change.Summary = append([]string{fmt.Sprintf("take over instance %s, which was still being created", name)}, update.Summary...)
+		if update.Needed() {
+			err = update.Apply(ctx, h)
+		}
 		change.Learned = update.Learned
 		return err
 	}
 	return change, nil
+}
+
+// created waits while the daemon creates an instance, and whoever asked for that takes the mark away. Returns whether it was cut off all the same.
+func created(ctx context.Context, s *incus.Server, name string) (now incus.Instance, half bool, err error) {
+	var last time.Time // that it was seen to
+	for {
+		creating, err := s.Creating(ctx, name)
+		if err != nil {
+			return now, false, err
+		}
+		if creating {
+			last = time.Now()
+		}
+		now, err = s.Instance(ctx, name)
+		if err == nil {
+			half, err = cutOff(ctx, s, now)
+		}
+		if err != nil || !half || time.Since(last) > time.Second {
+			return now, half, err
+		}
+		if err := host.Pause(ctx, 100*time.Millisecond); err != nil {
+			return now, false, err
+		}
+	}
 }
 
 // planUpdate says what differs in an instance that exists, its state included.

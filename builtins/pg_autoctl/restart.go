@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,10 +16,11 @@ import (
 type restartParams struct {
 	PGData string `star:"pgdata,required" doc:"Data directory."`
 	server
-	Force   bool          `star:"force" doc:"Restart although no setting waits for it."`
-	PGCtl   string        `star:"pgctl" doc:"Path of pg_ctl. If left out, that of the cluster's version."`
-	Service string        `star:"service" doc:"The systemd service that runs pg_autoctl."`
-	Timeout time.Duration `star:"timeout" doc:"How long the server may take to be back."`
+	Settings builtin.Strings `star:"settings" doc:"Names of settings that wait for it besides those that the server says: what a dry run has not written, it does not know of."`
+	Force    bool            `star:"force" doc:"Restart although no setting waits for it."`
+	PGCtl    string          `star:"pgctl" doc:"Path of pg_ctl. If left out, that of the cluster's version."`
+	Service  string          `star:"service" doc:"The systemd service that runs pg_autoctl."`
+	Timeout  time.Duration   `star:"timeout" doc:"How long the server may take to be back."`
 }
 
 // running is what a restart has to know of a server.
@@ -47,8 +49,12 @@ func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin
 		return nil, err
 	}
 	settings, err := p.readLoaded(ctx, r)
-	if err != nil || len(settings.PendingRestart) == 0 && !p.Force {
+	if err != nil {
 		return nil, err
+	}
+	waiting := slices.Compact(slices.Sorted(slices.Values(append(settings.PendingRestart, p.Settings...))))
+	if len(waiting) == 0 && !p.Force {
+		return nil, nil
 	}
 	if err := settings.bad(true); err != nil {
 		return nil, err // it would not start again
@@ -57,9 +63,13 @@ func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin
 	if err != nil {
 		return nil, err
 	}
+	once := ""
 	if !now.InRecovery && now.Feeds {
-		return nil, fmt.Errorf("this is the primary, and its restart might be a failover: restart the standbys first, switch over with pg_autoctl.perform, "+
-			"and restart this one as a standby (settings that wait: %s)", strings.Join(settings.PendingRestart, ", "))
+		if dry, _ := builtin.DryRun(ctx); !dry {
+			return nil, fmt.Errorf("this is the primary, and its restart might be a failover: restart the standbys first, switch over with pg_autoctl.perform, "+
+				"and restart this one as a standby (settings that wait: %s)", strings.Join(waiting, ", "))
+		}
+		once = ", once it is a standby: now it is the primary, and that is refused"
 	}
 	if active, err := activeState(ctx, r, p.Service); err != nil {
 		return nil, err
@@ -71,11 +81,11 @@ func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin
 		return nil, err
 	}
 	why := "as forced"
-	if len(settings.PendingRestart) > 0 {
-		why = "for " + strings.Join(settings.PendingRestart, ", ")
+	if len(waiting) > 0 {
+		why = "for " + strings.Join(waiting, ", ")
 	}
 	return &builtin.Change{
-		Summary: []string{"restart PostgreSQL " + why},
+		Summary: []string{"restart PostgreSQL " + why + once},
 		Apply: func(ctx context.Context, h host.Host) error {
 			// Not pg_ctl restart: pg_autoctl, which sees the server gone, would be quicker.
 			c := host.Command{Argv: []string{pgctl, "--pgdata", p.PGData, "--mode=fast", "--wait", fmt.Sprintf("--timeout=%d", int(p.Timeout.Seconds())), "stop"}, User: osUser}

@@ -144,15 +144,27 @@ func (s *Server) Instance(ctx context.Context, name string) (Instance, error) {
 	})
 }
 
-// stopping is what the daemon calls the operation that stops an instance; of what kind it is, it does not say otherwise.
-const stopping = "Stopping instance"
+// What the daemon calls operations on an instance; of what kind they are, it does not say otherwise.
+const (
+	creating = "Creating instance"
+	stopping = "Stopping instance"
+)
+
+// Creating reports whether the daemon is at creating an instance, which may be seen before it is whole.
+func (s *Server) Creating(ctx context.Context, name string) (bool, error) {
+	return s.underWay(ctx, name, creating)
+}
 
 // Stopping reports whether the daemon is at stopping an instance, be it cleanly or by force, which it finds Running until that is done.
 func (s *Server) Stopping(ctx context.Context, name string) (bool, error) {
+	return s.underWay(ctx, name, stopping)
+}
+
+func (s *Server) underWay(ctx context.Context, name, description string) (bool, error) {
 	return look(ctx, s, fmt.Sprintf("look at what is done to instance %q", name), func(ctx context.Context) (bool, error) {
 		operations, err := s.client(ctx).GetOperations()
 		return slices.ContainsFunc(operations, func(op api.Operation) bool {
-			return op.Description == stopping && op.StatusCode == api.Running &&
+			return op.Description == description && op.StatusCode == api.Running &&
 				slices.ContainsFunc(op.Resources["instances"], func(resource string) bool {
 					address, err := url.Parse(resource) // "/1.0/instances/NAME", or with "?project=PROJECT"
 					return err == nil && path.Base(address.Path) == name

@@ -10,22 +10,25 @@ import (
 
 // Explain writes an error with the calls of the script that led to it, outermost first.
 func Explain(err error) string {
+	return strings.Join(append([]string{err.Error()}, calls(err)...), "\n  at ")
+}
+
+// Locate writes an error with the place in the script where it was met.
+func Locate(err error) string {
+	all := calls(err)
+	return strings.Join(append([]string{err.Error()}, all[max(0, len(all)-1):]...), "\n  at ")
+}
+
+// calls are the calls of a script that led to an error.
+func calls(err error) (list []string) {
 	var eval *starlark.EvalError
-	if !errors.As(err, &eval) {
-		return err.Error()
-	}
-	var b strings.Builder
-	b.WriteString(err.Error())
-	for eval != nil {
+	for errors.As(err, &eval) {
 		for _, frame := range eval.CallStack {
 			if frame.Pos.Line > 0 { // a builtin has none
-				fmt.Fprintf(&b, "\n  at %s in %s", frame.Pos, frame.Name)
+				list = append(list, fmt.Sprintf("%s in %s", frame.Pos, frame.Name))
 			}
 		}
-		inner := eval
-		if eval = nil; !errors.As(inner.Unwrap(), &eval) {
-			eval = nil
-		}
+		err = eval.Unwrap()
 	}
-	return b.String()
+	return list
 }

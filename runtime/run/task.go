@@ -45,7 +45,7 @@ func (r *runner) tasks(ctx context.Context, play *load.Play, h *inventory.Host) 
 		case report.Undetermined:
 			run.recap.OK++
 			run.recap.Undetermined++
-			result.Error = outcome.Explain(err)
+			result.Error = outcome.Locate(err)
 			err = nil
 		case report.Unreachable:
 			run.recap.Unreachable++
