@@ -66,6 +66,7 @@ func TestMemory(t *testing.T) {
 		{"1GiB", "256MB", "1280MiB -> 1GiB"},
 	} {
 		primary, standby := l.one("primary"), l.one("secondary")
+		run(command("--tags=formation", "postgres_ha.star", "-e", "memory="+size.memory)).unchanged(t) // which writes no settings
 		var said [2]string
 		for i, options := range [][]string{{"--check", "--diff"}, {"--diff"}} {
 			said[i] = l.exits(0, command(append(options, "postgres_ha.star", "-e", "memory="+size.memory)...),

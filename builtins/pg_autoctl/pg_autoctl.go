@@ -130,11 +130,17 @@ func Module() builtin.Module {
 				Result:   reloadResult{},
 				Check:    checkReload,
 			},
+			&builtin.Look[waitingParams, []string]{
+				Name:     "pending_restart",
+				Doc:      "Returns the names of the settings of the host's PostgreSQL that wait for a restart.",
+				Defaults: waitingParams{server: at},
+				Run:      pending,
+			},
 			&builtin.Action[restartParams]{
 				Name: "restart",
 				Doc: "Restarts the host's PostgreSQL where settings wait for that; pg_autoctl starts it again. " +
 					"On a primary with standbys, where it would be a failover, it is refused: switch over first.",
-				Defaults: restartParams{server: at, Service: made.Service, Timeout: 2 * time.Minute},
+				Defaults: restartParams{waitingParams: waitingParams{server: at}, Service: made.Service, Timeout: 2 * time.Minute},
 				Check:    checkRestart,
 			},
 		},

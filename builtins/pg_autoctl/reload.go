@@ -37,18 +37,20 @@ type loaded struct {
 	PendingRestart []string
 }
 
+// pendingRestart is SQL for whether a setting of pg_settings waits for a restart. A promoted standby shows three of
+// replication as pending for ever; they mean nothing.
+const pendingRestart = `pending_restart AND name NOT IN ('primary_conninfo', 'primary_slot_name', 'recovery_target_timeline')`
+
 // readLoaded asks a server what it runs with.
 //
-// A promoted standby shows three settings of replication as pending for ever; they mean nothing. A setting "could not
-// be applied" where its value is bad, and where it waits for a restart; which it is, one that only a restart can change
-// tells after a reload: it is pending, or it is bad. A row without a file is about a setting that was taken out of the
-// files, and that only a restart gives up.
+// A setting "could not be applied" where its value is bad, and where it waits for a restart; which it is, one that only a
+// restart can change tells after a reload: it is pending, or it is bad. A row without a file is about a setting that was
+// taken out of the files, and that only a restart gives up.
 func (s server) readLoaded(ctx context.Context, r host.Reader) (l loaded, err error) {
 	err = postgres.Read(ctx, r, s.target("postgres"), func(tx *postgres.Tx) error {
 		return tx.QueryRow(ctx, `
 			WITH file_setting AS MATERIALIZED (SELECT * FROM pg_file_settings WHERE sourcefile IS NOT NULL),
-			     pending AS (SELECT name FROM pg_settings WHERE pending_restart
-			                 AND name NOT IN ('primary_conninfo', 'primary_slot_name', 'recovery_target_timeline')),
+			     pending AS (SELECT name FROM pg_settings WHERE `+pendingRestart+`),
 			     dir AS (SELECT current_setting('data_directory') AS d)
 			SELECT pg_conf_load_time(),
 			  ARRAY(SELECT DISTINCT CASE WHEN f LIKE '/%' THEN f ELSE d || '/' || f END FROM dir, (

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,12 +14,37 @@ import (
 
 type restartParams struct {
 	PGData string `star:"pgdata,required" doc:"Data directory."`
+	waitingParams
+	Force   bool          `star:"force" doc:"Restart although no setting waits for it."`
+	PGCtl   string        `star:"pgctl" doc:"Path of pg_ctl. If left out, that of the cluster's version."`
+	Service string        `star:"service" doc:"The systemd service that runs pg_autoctl."`
+	Timeout time.Duration `star:"timeout" doc:"How long the server may take to be back."`
+}
+
+// waitingParams say what may wait for a restart.
+type waitingParams struct {
 	server
-	Settings builtin.Strings `star:"settings" doc:"Names of settings that wait for it besides those that the server says: what a dry run has not written, it does not know of."`
-	Force    bool            `star:"force" doc:"Restart although no setting waits for it."`
-	PGCtl    string          `star:"pgctl" doc:"Path of pg_ctl. If left out, that of the cluster's version."`
-	Service  string          `star:"service" doc:"The systemd service that runs pg_autoctl."`
-	Timeout  time.Duration   `star:"timeout" doc:"How long the server may take to be back."`
+	Unwritten builtin.Strings `star:"unwritten" doc:"Names of settings that an earlier step writes. A dry run, in which it has not, counts those of them that only a restart can change; a run looks at what was written."`
+}
+
+// waiting are the settings that wait for a restart.
+func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []string, err error) {
+	var unwritten []string
+	if dry, pending := builtin.DryRun(ctx); dry && pending {
+		unwritten = p.Unwritten
+	}
+	err = postgres.Read(ctx, r, p.target("postgres"), func(tx *postgres.Tx) error {
+		return tx.QueryRow(ctx, `
+			SELECT ARRAY(SELECT name FROM pg_settings WHERE `+pendingRestart+` OR context = 'postmaster' AND name = ANY ($1) ORDER BY 1)`, unwritten).Scan(&names)
+	})
+	return names, err
+}
+
+func pending(ctx context.Context, r host.Reader, p waitingParams) ([]string, error) {
+	if err := p.server.validate(); err != nil {
+		return nil, err
+	}
+	return p.waiting(ctx, r)
 }
 
 // running is what a restart has to know of a server.
@@ -48,13 +72,13 @@ func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin
 	if err := errors.Join(checkPath("pgdata", p.PGData), checkService(p.Service), p.server.validate()); err != nil {
 		return nil, err
 	}
+	waiting, err := p.waiting(ctx, r)
+	if err != nil || len(waiting) == 0 && !p.Force {
+		return nil, err
+	}
 	settings, err := p.readLoaded(ctx, r)
 	if err != nil {
 		return nil, err
-	}
-	waiting := slices.Compact(slices.Sorted(slices.Values(append(settings.PendingRestart, p.Settings...))))
-	if len(waiting) == 0 && !p.Force {
-		return nil, nil
 	}
 	if err := settings.bad(true); err != nil {
 		return nil, err // it would not start again
