@@ -74,6 +74,10 @@ group("postgres_ha_monitor", hosts = [host("m", vars = {"address": "192.0.2.11"}
 group("postgres_ha_nodes", hosts = [host("a", vars = {"address": "192.0.2.12", "incus_device": {}})])
 group("postgres_ha", children = ["postgres_ha_monitor", "postgres_ha_nodes"], vars = {"vault_pg_app_password": secret("x")})
 `, nil, []string{"a: there is no variable incus_device: ", "incus_devices"}},
+		{"an octet too large", "", []string{"app_networks=192.0.2.0/24,300.0.0.0/8"}, []string{"app_networks", `"300.0.0.0/8"`}},
+		{"an octet that may be octal", "", []string{"app_networks=010.0.0.0/8"}, []string{"app_networks", `"010.0.0.0/8"`}},
+		{"an IPv6 network with two gaps", "", []string{"app_networks=2001:db8::1::/64"}, []string{"app_networks", "2001:db8::1::/64"}},
+		{"a host without a mask", "", []string{"app_networks=192.0.2.1"}, []string{"app_networks", `"192.0.2.1"`}},
 		{"unknown timers", "", []string{"timers=fastest"}, []string{"timers", "fast"}},
 	} {
 		inventory := test.inventory

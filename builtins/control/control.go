@@ -69,6 +69,11 @@ func Module() builtin.Module {
 				Doc:  "Fails the task on this host. In a dry run that would change something there first, the task ends as undetermined instead. While a playbook loads, refuses to run it at all: exit code 3.",
 				Call: fail,
 			},
+			&builtin.Control[pendingParams]{
+				Name: "pending", Positional: 1,
+				Doc:  "Returns whether this is a dry run that would have changed something on the host by now, so that what is read there may not be what a run would find.",
+				Call: pending,
+			},
 			&builtin.Control[logParams]{
 				Name: "log", Positional: 1,
 				Doc:  "Prints a line under the task. Secrets in it are hidden. With --output json the line is an event, with the other arguments as its data; durations are seconds there.",
@@ -285,6 +290,14 @@ func fail(c *builtin.Call, p failParams) (starlark.Value, error) {
 		return nil, &outcome.Undetermined{What: "fail", Err: errors.New(p.Message.Shown())}
 	}
 	return nil, &builtin.Failure{Host: c.Scope.Host.Name, Err: errors.New(p.Message.Shown())}
+}
+
+type pendingParams struct {
+	Host builtin.Host `star:"host,required" doc:"The host."`
+}
+
+func pending(_ *builtin.Call, p pendingParams) (starlark.Value, error) {
+	return starlark.Bool(p.Host.Pending()), nil
 }
 
 type logParams struct {

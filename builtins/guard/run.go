@@ -77,6 +77,13 @@ type guard struct {
 	tried  func(try)
 }
 
+func (p params) validate() error {
+	if _, port, err := net.SplitHostPort(p.Metrics); p.Metrics != "" && (err != nil || port == "") {
+		return fmt.Errorf("metrics: %q is no address with a port, such as 127.0.0.1:9187", p.Metrics)
+	}
+	return p.guarded.validate()
+}
+
 // newGuard makes the guard of a call.
 func newGuard(c *builtin.Call, mon builtin.Host, p guarded) *guard {
 	g := &guard{
@@ -99,11 +106,7 @@ func newGuard(c *builtin.Call, mon builtin.Host, p guarded) *guard {
 }
 
 func guardFormation(c *builtin.Call, p params) (starlark.Value, error) {
-	err := p.validate()
-	if _, _, bad := net.SplitHostPort(p.Metrics); err == nil && p.Metrics != "" && bad != nil {
-		err = fmt.Errorf("metrics: %q is no address with a port, such as 127.0.0.1:9187", p.Metrics)
-	}
-	if err != nil {
+	if err := p.validate(); err != nil {
 		return nil, fmt.Errorf("%s: for parameter %w", c.Name, err)
 	}
 	g := newGuard(c, p.Monitor, p.guarded)

@@ -209,6 +209,9 @@ if incus.info(h, "NAME").config.get("user.old") != "1": fail("it was made again,
 		t.Fatalf("the creation was not cut off: %v", err)
 	}
 	l.Run(declared)
+	if got, want := l.Summary()[0], "take over instance "+l.name+", which something else is creating"; got != want {
+		t.Errorf("summary %q, want %q", got, want)
+	}
 	l.Run(l.script(`
 if incus.info(h, "NAME").config.get("user.old") != "1": fail("it was made again while the daemon was making it")`))
 	if r := l.Run(declared); r.Changed() {

@@ -87,7 +87,7 @@ func cutOff(ctx context.Context, s *incus.Server, have incus.Instance) (bool, er
 		return false, nil
 	}
 	kept, err := s.HasSnapshots(ctx, have.Name)
-	return !kept, err
+	return err == nil && !kept, err
 }
 
 // planCreate says how the instance is created. That its image and profiles are there is looked at now, so
@@ -127,13 +127,13 @@ func (p instanceParams) planCreate(ctx context.Context, s *incus.Server, name st
 
 // takeOver waits for an instance that somebody else is creating, such as another run, and does what is still to be done.
 func (p instanceParams) takeOver(ctx context.Context, h host.Host, s *incus.Server, name string) (learned any, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("something else is creating instance %s, and it is not there after a minute", name))
+	visible, cancel := within(ctx, time.Minute, fmt.Sprintf("something else is creating instance %s, and it is not to be seen", name))
 	defer cancel()
 	for {
-		if _, err := s.Instance(ctx, name); !errors.Is(err, host.ErrAbsent) {
+		if _, err := s.Instance(visible, name); !errors.Is(err, host.ErrAbsent) {
 			break
 		}
-		if err := host.Pause(ctx, 200*time.Millisecond); err != nil {
+		if err := host.Pause(visible, 200*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
@@ -167,53 +167,73 @@ func whole(ctx context.Context, s *incus.Server, name string) error {
 
 // planRecreate replaces an instance whose creation was cut off, unless the daemon is still at it.
 func (p instanceParams) planRecreate(ctx context.Context, s *incus.Server, name string, want incus.Settings) (*builtin.Change, error) {
+	creating, err := s.Creating(ctx, name)
+	if err != nil {
+		return nil, err
+	}
 	change, err := p.planCreate(ctx, s, name, want)
 	if err != nil {
 		return nil, err
 	}
 	create := change.Apply
-	change.Summary = append([]string{fmt.Sprintf("delete instance %s, whose creation was cut off", name)}, change.Summary...)
+	takeOver := fmt.Sprintf("take over instance %s, which something else is creating", name)
+	if creating {
+		change.Summary = []string{takeOver}
+	} else {
+		change.Summary = append([]string{fmt.Sprintf("delete instance %s, whose creation was cut off", name)}, change.Summary...)
+	}
 	change.Apply = func(ctx context.Context, h host.Host) error {
-		now, half, err := created(ctx, s, name)
-		if half {
-			err = s.DeleteInstance(ctx, name, false)
+		for tries := 1; ; tries++ {
+			now, half, err := awaitCreation(ctx, s, name)
+			switch {
+			case errors.Is(err, host.ErrAbsent):
+				return create(ctx, h)
+			case err != nil:
+				return err
+			case !half:
+				update, err := p.planUpdate(ctx, s, now, want)
+				if err != nil {
+					return err
+				}
+				change.Summary = append([]string{takeOver}, update.Summary...)
+				if update.Needed() {
+					err = update.Apply(ctx, h)
+				}
+				change.Learned = update.Learned
+				return err
+			}
+			// Another run may be at replacing it, too: what it creates is not to be waited for, and deleted.
+			if err := s.DeleteIdle(ctx, name); err == nil {
+				return create(ctx, h)
+			} else if tries == 3 {
+				return err
+			}
 		}
-		if half && err == nil || errors.Is(err, host.ErrAbsent) {
-			return create(ctx, h)
-		}
-		if err != nil {
-			return err
-		}
-		update, err := p.planUpdate(ctx, s, now, want)
-		if err != nil {
-			return err
-		}
-		change.Summary = append([]string{fmt.Sprintf("take over instance %s, which was still being created", name)}, update.Summary...)
-		if update.Needed() {
-			err = update.Apply(ctx, h)
-		}
-		change.Learned = update.Learned
-		return err
 	}
 	return change, nil
 }
 
-// created waits while the daemon creates an instance, and whoever asked for that takes the mark away. Returns whether it was cut off all the same.
-func created(ctx context.Context, s *incus.Server, name string) (now incus.Instance, half bool, err error) {
-	var last time.Time // that it was seen to
+// unmarking is how long whoever has created an instance may take to take the mark away.
+const unmarking = time.Second
+
+// awaitCreation waits while the daemon creates an instance, and for its mark to go. It says whether the creation was cut off.
+func awaitCreation(ctx context.Context, s *incus.Server, name string) (now incus.Instance, half bool, err error) {
+	ctx, cancel := within(ctx, 15*time.Minute, fmt.Sprintf("something else is still creating instance %s", name))
+	defer cancel()
+	busy := time.Now() // may just have ended
 	for {
 		creating, err := s.Creating(ctx, name)
 		if err != nil {
 			return now, false, err
 		}
 		if creating {
-			last = time.Now()
+			busy = time.Now()
 		}
 		now, err = s.Instance(ctx, name)
 		if err == nil {
 			half, err = cutOff(ctx, s, now)
 		}
-		if err != nil || !half || time.Since(last) > time.Second {
+		if err != nil || !half || time.Since(busy) > unmarking {
 			return now, half, err
 		}
 		if err := host.Pause(ctx, 100*time.Millisecond); err != nil {

@@ -94,6 +94,7 @@ func TestContainer(t *testing.T) {
 		test func(machine)
 	}{
 		{"another data directory", testAnotherDirectory},
+		{"what waits for a restart, and where it is refused", testRestart},
 		{"settings cut off before the service reads them", testConfigCutOff},
 		{"another address of the monitor", testMonitorMoved},
 		{"a node that the monitor does not know and that does not run", testUnknownNode},
@@ -120,6 +121,39 @@ func testAnotherDirectory(m machine) {
 	m.fails(`pg_autoctl.register(h, hosts = [h], pgdata = "/var/lib/postgresql/conformance/new", monitor_hostname = hostname(h),
     ssl_ca_file = "/etc/pgaf/ca.crt", service = service(1), port = port(0))`, "pgaf-1.service is in")
 	m.sh(`rm -f /root/pending; test ! -e /var/lib/postgresql/conformance/new; systemctl is-active pgaf-0 pgaf-1`)
+}
+
+// A dry run knows of settings that no server has read, or that are not even written; a restart that would be a failover is refused by it, too.
+func testRestart(m machine) {
+	psql := func(statement string) {
+		m.sh(`cd /; runuser -u postgres -- psql -p 6500 -qtAc "` + statement + `"`)
+	}
+	waits := func(unwritten, want string, check bool) {
+		m.t.Helper()
+		if _, err := m.Try(names+`
+got = pg_autoctl.pending_restart(h, port = port(0), unwritten = `+unwritten+`)
+if got != `+want+`: fail("waits for a restart: %s" % got)`, check); err != nil {
+			m.t.Errorf("dry run: %t: %v", check, err)
+		}
+	}
+	const restart = `pg_autoctl.restart(h, pgdata(0), port = port(0), service = service(0), `
+	waits(`["work_mem", "shared_buffers", "no_such"]`, `["shared_buffers"]`, true)
+	waits(`["work_mem", "shared_buffers", "no_such"]`, `[]`, false)
+
+	psql("ALTER SYSTEM SET max_connections = 120")
+	waits(`[]`, `["max_connections"]`, true)
+	m.run(`pg_autoctl.reload(h, port = port(0))`)
+	waits(`[]`, `["max_connections"]`, false)
+
+	psql("SELECT pg_create_physical_replication_slot('pgautofailover_standby_9')")
+	m.fails(restart+`)`, "this is the primary", "max_connections")
+	m.Check(names + restart + `switched_over = True)`)
+	m.Fails(names+restart+`switched_over = True)`, "this is the primary")
+	psql("SELECT pg_drop_replication_slot('pgautofailover_standby_9')")
+
+	psql("ALTER SYSTEM RESET max_connections")
+	m.run(`pg_autoctl.reload(h, port = port(0))`)
+	waits(`[]`, `[]`, false)
 }
 
 // A run that ends between the change of a setting and its reading does not hide that from the next.

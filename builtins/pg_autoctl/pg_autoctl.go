@@ -134,7 +134,7 @@ func Module() builtin.Module {
 				Name:     "pending_restart",
 				Doc:      "Returns the names of the settings of the host's PostgreSQL that wait for a restart.",
 				Defaults: waitingParams{server: at},
-				Run:      pending,
+				Run:      readWaiting,
 			},
 			&builtin.Action[restartParams]{
 				Name: "restart",

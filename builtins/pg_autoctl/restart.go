@@ -15,32 +15,36 @@ import (
 type restartParams struct {
 	PGData string `star:"pgdata,required" doc:"Data directory."`
 	waitingParams
-	Force   bool          `star:"force" doc:"Restart although no setting waits for it."`
-	PGCtl   string        `star:"pgctl" doc:"Path of pg_ctl. If left out, that of the cluster's version."`
-	Service string        `star:"service" doc:"The systemd service that runs pg_autoctl."`
-	Timeout time.Duration `star:"timeout" doc:"How long the server may take to be back."`
+	SwitchedOver bool          `star:"switched_over" doc:"An earlier step has made a standby of it: a dry run, in which it has not, takes that for granted."`
+	Force        bool          `star:"force" doc:"Restart although no setting waits for it."`
+	PGCtl        string        `star:"pgctl" doc:"Path of pg_ctl. If left out, that of the cluster's version."`
+	Service      string        `star:"service" doc:"The systemd service that runs pg_autoctl."`
+	Timeout      time.Duration `star:"timeout" doc:"How long the server may take to be back."`
 }
 
 // waitingParams say what may wait for a restart.
 type waitingParams struct {
 	server
-	Unwritten builtin.Strings `star:"unwritten" doc:"Names of settings that an earlier step writes. A dry run, in which it has not, counts those of them that only a restart can change; a run looks at what was written."`
+	Unwritten builtin.Strings `star:"unwritten" doc:"Names of settings that an earlier step writes: a dry run, in which it has not, counts those that only a restart can change."`
 }
 
-// waiting are the settings that wait for a restart.
+// waiting are the settings that wait for a restart. In a dry run they do with those that are written and not read yet, or not even written.
 func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []string, err error) {
-	var unwritten []string
-	if dry, pending := builtin.DryRun(ctx); dry && pending {
-		unwritten = p.Unwritten
+	condition, args := pendingRestart, []any{}
+	if dry, _ := builtin.DryRun(ctx); dry {
+		l, err := p.readLoaded(ctx, r) // which has the server see what is written
+		if err != nil {
+			return nil, err
+		}
+		condition, args = `name = ANY ($1) OR context = 'postmaster' AND name = ANY ($2)`, []any{l.PendingRestart, []string(p.Unwritten)}
 	}
 	err = postgres.Read(ctx, r, p.target("postgres"), func(tx *postgres.Tx) error {
-		return tx.QueryRow(ctx, `
-			SELECT ARRAY(SELECT name FROM pg_settings WHERE `+pendingRestart+` OR context = 'postmaster' AND name = ANY ($1) ORDER BY 1)`, unwritten).Scan(&names)
+		return tx.QueryRow(ctx, `SELECT ARRAY(SELECT name FROM pg_settings WHERE `+condition+` ORDER BY 1)`, args...).Scan(&names)
 	})
 	return names, err
 }
 
-func pending(ctx context.Context, r host.Reader, p waitingParams) ([]string, error) {
+func readWaiting(ctx context.Context, r host.Reader, p waitingParams) ([]string, error) {
 	if err := p.server.validate(); err != nil {
 		return nil, err
 	}
@@ -80,20 +84,17 @@ func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin
 	if err != nil {
 		return nil, err
 	}
-	if err := settings.bad(true); err != nil {
+	dry, _ := builtin.DryRun(ctx)
+	if err := settings.bad(!dry); err != nil {
 		return nil, err // it would not start again
 	}
 	now, err := p.readRunning(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	once := ""
-	if !now.InRecovery && now.Feeds {
-		if dry, _ := builtin.DryRun(ctx); !dry {
-			return nil, fmt.Errorf("this is the primary, and its restart might be a failover: restart the standbys first, switch over with pg_autoctl.perform, "+
-				"and restart this one as a standby (settings that wait: %s)", strings.Join(waiting, ", "))
-		}
-		once = ", once it is a standby: now it is the primary, and that is refused"
+	if !now.InRecovery && now.Feeds && !(dry && p.SwitchedOver) {
+		return nil, fmt.Errorf("this is the primary, and its restart might be a failover: restart the standbys first, switch over with pg_autoctl.perform, "+
+			"and restart this one as a standby (settings that wait: %s)", strings.Join(waiting, ", "))
 	}
 	if active, err := activeState(ctx, r, p.Service); err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin
 		why = "for " + strings.Join(waiting, ", ")
 	}
 	return &builtin.Change{
-		Summary: []string{"restart PostgreSQL " + why + once},
+		Summary: []string{"restart PostgreSQL " + why},
 		Apply: func(ctx context.Context, h host.Host) error {
 			// Not pg_ctl restart: pg_autoctl, which sees the server gone, would be quicker.
 			c := host.Command{Argv: []string{pgctl, "--pgdata", p.PGData, "--mode=fast", "--wait", fmt.Sprintf("--timeout=%d", int(p.Timeout.Seconds())), "stop"}, User: osUser}

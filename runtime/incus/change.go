@@ -207,15 +207,28 @@ func (s *Server) changeState(ctx context.Context, name string, put api.InstanceS
 // DeleteInstance deletes an instance with its snapshots. By force it stops a running one first. One
 // that does not exist is fine.
 func (s *Server) DeleteInstance(ctx context.Context, name string, force bool) error {
+	return s.deleteInstance(ctx, name, func(ctx context.Context, once func() error) error {
+		return again(ctx, func() error {
+			if force {
+				if err := s.Stop(ctx, name, true); err != nil {
+					return err
+				}
+			}
+			return once()
+		})
+	})
+}
+
+// DeleteIdle deletes an instance as DeleteInstance does, but fails where the daemon is at something else with it.
+func (s *Server) DeleteIdle(ctx context.Context, name string) error {
+	return s.deleteInstance(ctx, name, func(_ context.Context, once func() error) error { return once() })
+}
+
+func (s *Server) deleteInstance(ctx context.Context, name string, try func(ctx context.Context, once func() error) error) error {
 	ctx, cancel := bounded(ctx, writeTimeout)
 	defer cancel()
 	defer s.instances.drop()
-	err := again(ctx, func() error {
-		if force {
-			if err := s.Stop(ctx, name, true); err != nil {
-				return err
-			}
-		}
+	err := try(ctx, func() error {
 		op, err := s.client(ctx).DeleteInstance(name)
 		if err == nil {
 			_, err = s.finish(ctx, op)
