@@ -26,16 +26,25 @@ func TestTwoAtOnce(t *testing.T) {
 		run(change(7)).unchanged(t)
 		l.nothingLeft(t, killed)
 	})
-	t.Run("instances", func(t *testing.T) {
-		l.discard(t, victim, beside)
-		playbook := faultPlaybook(t)
-		for _, r := range l.bothEnd(t, command(playbook, "-e", "kind=look"), command(playbook, "-e", "kind=look")) {
-			if strings.Contains(r.out, "incus.instance: attempted") {
-				t.Error("one has not taken over the instance that the other was creating")
+	for name, prepare := range map[string]func(instance string){
+		"instances": func(string) {},
+		"instances whose creation was cut off": func(instance string) {
+			l.incusCLI(t, "init", "pgrun/debian-13", instance, "--profile=pgrun-lab", "--config=user.pgrun.creating="+instance)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l.discard(t, victim, beside)
+			prepare(victim)
+			prepare(beside)
+			playbook := faultPlaybook(t)
+			for _, r := range l.bothEnd(t, command(playbook, "-e", "kind=look"), command(playbook, "-e", "kind=look")) {
+				if strings.Contains(r.out, "incus.instance: attempted") {
+					t.Errorf("one has not taken over the instance that the other was creating:\n%s", r.out)
+				}
 			}
-		}
-		run(command(playbook, "-e", "kind=look")).check(t, 0, victim+": went on", beside+": went on")
-	})
+			run(command(playbook, "-e", "kind=look")).check(t, 0, victim+": went on", beside+": went on")
+		})
+	}
 	t.Run("a formation", func(t *testing.T) {
 		l.lose(l.one("secondary"))
 		l.bothEnd(t, command("postgres_ha.star"), command("postgres_ha.star"))
