@@ -42,6 +42,13 @@ var defaults = guarded{
 	Every: time.Second, Silence: leastSilence,
 }
 
+func (p params) validate() error {
+	if _, port, err := net.SplitHostPort(p.Metrics); p.Metrics != "" && (err != nil || port == "") {
+		return fmt.Errorf("metrics: %q is no address with a port, such as 127.0.0.1:9187", p.Metrics)
+	}
+	return p.guarded.validate()
+}
+
 func (p guarded) validate() error {
 	switch {
 	case len(p.Hosts) == 0:
@@ -75,13 +82,6 @@ type guard struct {
 	// For who wants to know, or nil: told of each look, and of each step that was tried.
 	looked func(view, step)
 	tried  func(try)
-}
-
-func (p params) validate() error {
-	if _, port, err := net.SplitHostPort(p.Metrics); p.Metrics != "" && (err != nil || port == "") {
-		return fmt.Errorf("metrics: %q is no address with a port, such as 127.0.0.1:9187", p.Metrics)
-	}
-	return p.guarded.validate()
 }
 
 // newGuard makes the guard of a call.
