@@ -44,11 +44,14 @@ func arrange(app *cli.App, argv []string) ([]string, error) {
 		}
 		before = append(before, words...)
 	}
-	if slices.Contains(before, "--help") { // the cli package takes what follows it for a topic
-		if len(rest) > 0 && app.Command(rest[0]) != nil {
+	if asked := slices.Index(before, "--help"); asked >= 0 { // the cli package takes what follows it for a topic
+		switch {
+		case len(rest) == 0:
+			return []string{argv[0], "--help"}, nil
+		case app.Command(rest[0]) != nil:
 			return []string{argv[0], rest[0], "--help"}, nil
 		}
-		return []string{argv[0], "--help"}, nil
+		before[asked] = "--list-params" // what a playbook is for
 	}
 	if len(rest) > 0 && app.Command(rest[0]) != nil {
 		if len(before) > 0 {
@@ -104,5 +107,8 @@ func (known options) unknown(arg, name string) error {
 		}
 	}
 	slices.Sort(names)
+	if habit := suggest.Option(name); habit != "" {
+		return &usageError{fmt.Sprintf("unknown option %s: %s", arg, habit)}
+	}
 	return &usageError{fmt.Sprintf("unknown option %s%s", arg, suggest.Or("--"+name, names, ""))}
 }

@@ -75,7 +75,7 @@ func newApp(code *outcome.Code, mask *secret.Mask) *cli.App {
 		Usage:     "run a playbook written in Starlark",
 		UsageText: "pgrun [options] PLAYBOOK\npgrun [options] COMMAND",
 		Description: "PLAYBOOK is a file; a bare name is looked for here, then in the project root's playbooks, then among those\n" +
-			"that pgrun carries. Options stand before or after it.\n\n" +
+			"that pgrun carries. Options stand before or after it. PLAYBOOK --help says what it is for.\n\n" +
 			"Exit codes: 0 done, or already so; 1 a task failed; 2 a deadline of the playbook passed; 3 it cannot be loaded,\n" +
 			"or it cannot run here.",
 		Version:                   version(),

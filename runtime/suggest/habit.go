@@ -52,6 +52,15 @@ var names = map[string]string{
 	"vault.load": "write vault.read(path)", "postgresql_db": "write sql.database(h, ...)", "postgresql_user": "write sql.role(h, ...)",
 }
 
+// Option says what the command line has in place of an option that other tools have; "" of others.
+func Option(name string) string { return commandLine[name] }
+
+var commandLine = map[string]string{
+	"dry-run": "write --check", "dryrun": "write --check", "noop": "write --check", "list-hosts": "--list-tasks lists the hosts, too", "version": "write pgrun version",
+	"become": asRoot, "b": asRoot, "user": asRoot, "u": asRoot, "quiet": "what had nothing to change shows with --verbose only",
+	"json": "write --output json", "force-color": "write --color always", "no-color": "write --color never",
+}
+
 const (
 	condition = "write if ...: around the call"
 	loop      = "write for ... in ...: around the call"

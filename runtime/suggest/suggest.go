@@ -7,9 +7,9 @@ import (
 )
 
 // Nearest returns the candidate that differs least from name, or "" where none is close: at most
-// a third of its letters changed, added, left out or swapped.
+// a third of its letters, and no more than three, changed, added, left out or swapped.
 func Nearest(name string, candidates []string) string {
-	best, least := "", max(1, len(name)/3)+1
+	best, least := "", min(max(1, len(name)/3), 3)+1
 	for _, c := range candidates {
 		d := Distance(strings.ToLower(name), strings.ToLower(c))
 		if d < least || d == least && best != "" && strings.HasPrefix(c, name) { // of two that are as close, what goes on from there
