@@ -59,6 +59,15 @@ func TestPlaybooksLoad(t *testing.T) {
 	}
 }
 
+// TestFormationTakes tells with what networks it begins.
+func TestFormationTakes(t *testing.T) {
+	for _, networks := range []string{"samenet", "192.0.2.0/24,0.0.0.0/0", "2001:db8::/32", "::/0", "::1/128", "2001:db8:0:1:2:3:4:5/128"} {
+		if _, err := loaded(t, "postgres_ha.star", "", "app_networks="+networks); err != nil {
+			t.Errorf("%s: %v", networks, err)
+		}
+	}
+}
+
 // TestFormationRefuses tells what postgres_ha.star does not begin with.
 func TestFormationRefuses(t *testing.T) {
 	for _, test := range []struct {
@@ -77,6 +86,8 @@ group("postgres_ha", children = ["postgres_ha_monitor", "postgres_ha_nodes"], va
 		{"an octet too large", "", []string{"app_networks=192.0.2.0/24,300.0.0.0/8"}, []string{"app_networks", `"300.0.0.0/8"`}},
 		{"an octet that may be octal", "", []string{"app_networks=010.0.0.0/8"}, []string{"app_networks", `"010.0.0.0/8"`}},
 		{"an IPv6 network with two gaps", "", []string{"app_networks=2001:db8::1::/64"}, []string{"app_networks", "2001:db8::1::/64"}},
+		{"digits that are none of ours", "", []string{"app_networks=192.0.2.1/٣"}, []string{"app_networks"}},
+		{"memory by a percentage", "", []string{"memory=10%"}, []string{"memory", "no size, such as 2GiB"}},
 		{"a host without a mask", "", []string{"app_networks=192.0.2.1"}, []string{"app_networks", `"192.0.2.1"`}},
 		{"unknown timers", "", []string{"timers=fastest"}, []string{"timers", "fast"}},
 	} {

@@ -70,7 +70,7 @@ func Module() builtin.Module {
 				Call: fail,
 			},
 			&builtin.Control[pendingParams]{
-				Name: "pending", Positional: 1,
+				Name: "pending", Positional: 2,
 				Doc:  "Returns whether this is a dry run that would have changed something on the host by now, so that what is read there may not be what a run would find.",
 				Call: pending,
 			},
@@ -286,7 +286,7 @@ func fail(c *builtin.Call, p failParams) (starlark.Value, error) {
 	if c.Scope == nil {
 		return nil, errors.New(p.Message.Shown())
 	}
-	if c.Scope.Check && c.Scope.Hosts.Pending(c.Scope.Host) {
+	if c.Scope.Check && c.Scope.Hosts.Pending(c.Scope.Host, "") {
 		return nil, &outcome.Undetermined{What: "fail", Err: errors.New(p.Message.Shown())}
 	}
 	return nil, &builtin.Failure{Host: c.Scope.Host.Name, Err: errors.New(p.Message.Shown())}
@@ -294,10 +294,11 @@ func fail(c *builtin.Call, p failParams) (starlark.Value, error) {
 
 type pendingParams struct {
 	Host builtin.Host `star:"host,required" doc:"The host."`
+	What string       `star:"what" doc:"What would have changed: the name of a builtin, such as \"incus.instance\", or what a call is about, such as the path of a file; anything if empty."`
 }
 
 func pending(_ *builtin.Call, p pendingParams) (starlark.Value, error) {
-	return starlark.Bool(p.Host.Pending()), nil
+	return starlark.Bool(p.Host.Pending(p.What)), nil
 }
 
 type logParams struct {

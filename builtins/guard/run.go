@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"strconv"
 	"sync"
 	"time"
 
@@ -43,7 +44,11 @@ var defaults = guarded{
 }
 
 func (p params) validate() error {
-	if _, port, err := net.SplitHostPort(p.Metrics); p.Metrics != "" && (err != nil || port == "") {
+	_, port, err := net.SplitHostPort(p.Metrics)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if p.Metrics != "" && err != nil {
 		return fmt.Errorf("metrics: %q is no address with a port, such as 127.0.0.1:9187", p.Metrics)
 	}
 	return p.guarded.validate()

@@ -26,7 +26,9 @@ func Module() builtin.Module {
 			&builtin.Action[instanceParams]{
 				Name: "instance",
 				Doc: "Makes sure of an instance: creates it, gives it these settings, starts it and waits until it is up. " +
-					"One that exists keeps its image, type, place and all settings that are not named here. Some settings take effect with its next start only.",
+					"One that exists keeps its image, type, place and all settings that are not named here. Some settings take effect with its next start only. " +
+					"An instance whose creation by this builtin was cut off, and that nobody has started or made a snapshot of since, is deleted and created again: it has the configuration " + creatingKey + ", " +
+					"without which it stays.",
 				Defaults: instanceParams{Type: "container", Started: true, waitParams: waitParams{Wait: waitAddress, Timeout: 2 * time.Minute}},
 				Result:   made{},
 				Check:    checkInstance,

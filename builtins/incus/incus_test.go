@@ -139,7 +139,7 @@ func TestCutOffCreation(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Check(declared)
-	if got, want := l.Summary()[0], "delete instance "+l.name+", whose creation was cut off"; got != want {
+	if got, want := l.Summary()[0], "delete instance "+l.name+", whose creation was cut off (it has user.pgrun.creating)"; got != want {
 		t.Errorf("summary %q, want %q", got, want)
 	}
 	l.Idempotent(declared)
@@ -187,6 +187,29 @@ if "user.pgrun.creating" in c: fail(c)`))
 		l.Run(l.script(`
 if incus.info(h, "NAME").config.get("user.old") != "1": fail("it was made again, with ` + name + `")`))
 	}
+
+	// Somebody else has just made it, and is about to say so.
+	if err := l.server.DeleteInstance(t.Context(), l.name, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.server.CreateInstance(t.Context(), incus.InstanceSpec{Name: l.name, Image: container.Image(),
+		Settings: incus.Settings{Profiles: container.Profiles(t, l.server), Config: half}}); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan error, 1)
+	go func() {
+		time.Sleep(2 * time.Second) // the moment is the point
+		said <- l.cli("config", "unset", l.name, creatingKey)
+	}()
+	l.Run(l.script(`incus.instance(h, "NAME", image = "IMAGE", started = False)`))
+	if err := <-said; err != nil {
+		t.Fatal(err)
+	}
+	if got, want := l.Summary()[0], "take over instance "+l.name+", which something else is creating"; got != want || l.Events[0].Diff != "" {
+		t.Errorf("summary %q, want %q; diff %q", got, want, l.Events[0].Diff)
+	}
+	l.Run(l.script(`
+if incus.info(h, "NAME").config.get("user.old") != "1": fail("it was made again after another had made it")`))
 
 	// The daemon is still at it.
 	if err := l.server.DeleteInstance(t.Context(), l.name, true); err != nil {

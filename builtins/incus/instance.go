@@ -80,8 +80,9 @@ func checkInstance(ctx context.Context, r host.Reader, p instanceParams) (*built
 	return p.planUpdate(ctx, s, have, want)
 }
 
-// cutOff reports whether an instance may be there in part only, and holds nothing of anybody's. One that was ever
-// started is whole: the daemon starts it when all else is done. Whoever has used it may have left data in it.
+// cutOff reports whether an instance may be there in part only. One that was ever started is whole: the daemon starts it when all
+// else is done. Whoever has used it may have left data in it, and so may who has made snapshots; files that somebody has pushed
+// into one that never ran cannot be seen.
 func cutOff(ctx context.Context, s *incus.Server, have incus.Instance) (bool, error) {
 	if have.Config[creatingKey] != have.Name || have.Status != "Stopped" || !have.Used.IsZero() || have.Config["volatile.last_state.power"] != "" {
 		return false, nil
@@ -113,8 +114,7 @@ func (p instanceParams) planCreate(ctx context.Context, s *incus.Server, name st
 		learned := made{Name: name, Created: true}
 		err := p.create(ctx, s, name, want)
 		if errors.Is(err, fs.ErrExist) {
-			change.Learned, err = p.takeOver(ctx, h, s, name)
-			return err
+			return p.takeOver(ctx, h, s, name, change)
 		}
 		if err == nil && p.Started {
 			learned.Address, err = p.up(ctx, s, name)
@@ -125,26 +125,36 @@ func (p instanceParams) planCreate(ctx context.Context, s *incus.Server, name st
 	return change, nil
 }
 
-// takeOver waits for an instance that somebody else is creating, such as another run, and does what is still to be done.
-func (p instanceParams) takeOver(ctx context.Context, h host.Host, s *incus.Server, name string) (learned any, err error) {
-	visible, cancel := within(ctx, time.Minute, fmt.Sprintf("something else is creating instance %s, and it is not to be seen", name))
+// becomesTakeOver has a change say that it takes over an instance, and what else it does.
+func becomesTakeOver(change *builtin.Change, name string, rest *builtin.Change) {
+	change.Summary = []string{fmt.Sprintf("take over instance %s, which something else is creating", name)}
+	change.Diffs, change.Learned = nil, nil
+	if rest != nil {
+		change.Summary, change.Diffs, change.Learned = append(change.Summary, rest.Summary...), rest.Diffs, rest.Learned
+	}
+}
+
+// takeOver waits for an instance that somebody else is creating, such as another run, and does what is still to be done in place of change.
+func (p instanceParams) takeOver(ctx context.Context, h host.Host, s *incus.Server, name string, change *builtin.Change) error {
+	visible, cancel := within(ctx, time.Minute, fmt.Sprintf("something else is creating instance %s (incus operation list), and it is not to be seen: run again", name))
 	defer cancel()
 	for {
 		if _, err := s.Instance(visible, name); !errors.Is(err, host.ErrAbsent) {
 			break
 		}
 		if err := host.Pause(visible, 200*time.Millisecond); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	rest, err := checkInstance(ctx, h, p)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if rest.Needed() {
 		err = rest.Apply(ctx, h)
 	}
-	return rest.Learned, err
+	becomesTakeOver(change, name, rest)
+	return err
 }
 
 // create creates the instance, with a mark that goes when it is whole. One that keeps the mark was cut off:
@@ -175,19 +185,22 @@ func (p instanceParams) planRecreate(ctx context.Context, s *incus.Server, name 
 	if err != nil {
 		return nil, err
 	}
-	create := change.Apply
-	takeOver := fmt.Sprintf("take over instance %s, which something else is creating", name)
+	create := *change
+	anew := append([]string{fmt.Sprintf("delete instance %s, whose creation was cut off (it has %s)", name, creatingKey)}, create.Summary...)
+	makes := func(ctx context.Context, h host.Host, summary []string) error {
+		change.Summary, change.Diffs = summary, create.Diffs
+		return create.Apply(ctx, h)
+	}
+	change.Summary = anew
 	if creating {
-		change.Summary = []string{takeOver}
-	} else {
-		change.Summary = append([]string{fmt.Sprintf("delete instance %s, whose creation was cut off", name)}, change.Summary...)
+		becomesTakeOver(change, name, nil)
 	}
 	change.Apply = func(ctx context.Context, h host.Host) error {
 		for tries := 1; ; tries++ {
 			now, half, err := awaitCreation(ctx, s, name)
 			switch {
 			case errors.Is(err, host.ErrAbsent):
-				return create(ctx, h)
+				return makes(ctx, h, create.Summary)
 			case err != nil:
 				return err
 			case !half:
@@ -195,16 +208,15 @@ func (p instanceParams) planRecreate(ctx context.Context, s *incus.Server, name 
 				if err != nil {
 					return err
 				}
-				change.Summary = append([]string{takeOver}, update.Summary...)
 				if update.Needed() {
 					err = update.Apply(ctx, h)
 				}
-				change.Learned = update.Learned
+				becomesTakeOver(change, name, update)
 				return err
 			}
 			// Another run may be at replacing it, too: what it creates is not to be waited for, and deleted.
 			if err := s.DeleteIdle(ctx, name); err == nil {
-				return create(ctx, h)
+				return makes(ctx, h, anew)
 			} else if tries == 3 {
 				return err
 			}
@@ -213,27 +225,27 @@ func (p instanceParams) planRecreate(ctx context.Context, s *incus.Server, name 
 	return change, nil
 }
 
-// unmarking is how long whoever has created an instance may take to take the mark away.
-const unmarking = time.Second
+// unmarking is how long whoever has created an instance may take to take the mark away, over a bad link, too.
+const unmarking = 10 * time.Second
 
 // awaitCreation waits while the daemon creates an instance, and for its mark to go. It says whether the creation was cut off.
 func awaitCreation(ctx context.Context, s *incus.Server, name string) (now incus.Instance, half bool, err error) {
-	ctx, cancel := within(ctx, 15*time.Minute, fmt.Sprintf("something else is still creating instance %s", name))
+	ctx, cancel := within(ctx, 15*time.Minute, fmt.Sprintf("something else is still creating instance %s: wait for it (incus operation list), and run again; not created", name))
 	defer cancel()
-	busy := time.Now() // may just have ended
+	last := time.Now() // that it may have been at it
 	for {
 		creating, err := s.Creating(ctx, name)
 		if err != nil {
 			return now, false, err
 		}
 		if creating {
-			busy = time.Now()
+			last = time.Now()
 		}
 		now, err = s.Instance(ctx, name)
 		if err == nil {
 			half, err = cutOff(ctx, s, now)
 		}
-		if err != nil || !half || time.Since(busy) > unmarking {
+		if err != nil || !half || time.Since(last) > unmarking {
 			return now, half, err
 		}
 		if err := host.Pause(ctx, 100*time.Millisecond); err != nil {

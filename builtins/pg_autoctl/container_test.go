@@ -128,22 +128,25 @@ func testRestart(m machine) {
 	psql := func(statement string) {
 		m.sh(`cd /; runuser -u postgres -- psql -p 6500 -qtAc "` + statement + `"`)
 	}
-	waits := func(unwritten, want string, check bool) {
+	waits := func(before, unwritten, want string, check bool) {
 		m.t.Helper()
-		if _, err := m.Try(names+`
+		if _, err := m.Try(names+before+`
 got = pg_autoctl.pending_restart(h, port = port(0), unwritten = `+unwritten+`)
 if got != `+want+`: fail("waits for a restart: %s" % got)`, check); err != nil {
 			m.t.Errorf("dry run: %t: %v", check, err)
 		}
 	}
 	const restart = `pg_autoctl.restart(h, pgdata(0), port = port(0), service = service(0), `
-	waits(`["work_mem", "shared_buffers", "no_such"]`, `["shared_buffers"]`, true)
-	waits(`["work_mem", "shared_buffers", "no_such"]`, `[]`, false)
+	waits(`command(h, ["true"])`, `["work_mem", "shared_buffers", "no_such"]`, `["shared_buffers"]`, true)
+	waits(``, `["work_mem", "shared_buffers", "no_such"]`, `[]`, true) // who would have written them
+	waits(`command(h, ["true"])`, `["work_mem", "shared_buffers", "no_such"]`, `[]`, false)
 
 	psql("ALTER SYSTEM SET max_connections = 120")
-	waits(`[]`, `["max_connections"]`, true)
-	m.run(`pg_autoctl.reload(h, port = port(0))`)
-	waits(`[]`, `["max_connections"]`, false)
+	const reload = `pg_autoctl.reload(h, port = port(0))`
+	waits(``, `[]`, `[]`, true)
+	waits(reload, `[]`, `["max_connections"]`, true)
+	m.run(reload)
+	waits(``, `[]`, `["max_connections"]`, false)
 
 	psql("SELECT pg_create_physical_replication_slot('pgautofailover_standby_9')")
 	m.fails(restart+`)`, "this is the primary", "max_connections")
@@ -152,8 +155,8 @@ if got != `+want+`: fail("waits for a restart: %s" % got)`, check); err != nil {
 	psql("SELECT pg_drop_replication_slot('pgautofailover_standby_9')")
 
 	psql("ALTER SYSTEM RESET max_connections")
-	m.run(`pg_autoctl.reload(h, port = port(0))`)
-	waits(`[]`, `[]`, false)
+	m.run(reload)
+	waits(``, `[]`, `[]`, false)
 }
 
 // A run that ends between the change of a setting and its reading does not hide that from the next.

@@ -71,7 +71,7 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 		return nil, err
 	}
 	now, err := p.look(ctx, r, files)
-	if dry, _ := builtin.DryRun(ctx); dry && host.Missing(err) && now.State && p.Monitor.Pending() {
+	if dry, _ := builtin.DryRun(ctx); dry && host.Missing(err) && now.State && p.Monitor.Pending("") {
 		// Only the monitor is missing, and it would be there by now.
 		return &builtin.Change{Summary: []string{"see whether the new monitor has to know " + p.Name}, Apply: func(context.Context, host.Host) error { return nil }}, nil
 	}

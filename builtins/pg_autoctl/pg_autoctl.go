@@ -132,7 +132,7 @@ func Module() builtin.Module {
 			},
 			&builtin.Look[waitingParams, []string]{
 				Name:     "pending_restart",
-				Doc:      "Returns the names of the settings of the host's PostgreSQL that wait for a restart.",
+				Doc:      "Returns the names of the settings of the host's PostgreSQL that wait for a restart. A dry run that would have changed something on the host counts those, too, that are written and not read yet.",
 				Defaults: waitingParams{server: at},
 				Run:      readWaiting,
 			},

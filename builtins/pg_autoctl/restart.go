@@ -28,10 +28,11 @@ type waitingParams struct {
 	Unwritten builtin.Strings `star:"unwritten" doc:"Names of settings that an earlier step writes: a dry run, in which it has not, counts those that only a restart can change."`
 }
 
-// waiting are the settings that wait for a restart. In a dry run they do with those that are written and not read yet, or not even written.
+// waiting are the settings that wait for a restart. Once a dry run would have changed something, they do with those that are written and not read
+// yet, or not even written.
 func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []string, err error) {
 	condition, args := pendingRestart, []any{}
-	if dry, _ := builtin.DryRun(ctx); dry {
+	if _, pending := builtin.DryRun(ctx); pending { // the reload, for one
 		l, err := p.readLoaded(ctx, r) // which has the server see what is written
 		if err != nil {
 			return nil, err

@@ -144,7 +144,7 @@ type Change struct {
 	// replace it by what it did.
 	Summary []string
 
-	// Diffs shows what changes in files and settings, for --diff.
+	// Diffs shows what changes in files and settings, for --diff. Apply may replace them, too.
 	Diffs []Diff
 
 	// Apply makes the change. A nil Apply means that there is nothing to change.

@@ -70,8 +70,9 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	}
 	ctx := scope.contextOf(on)
 	change, err := a.Check(ctx, reader, p)
-	if err != nil && scope.Check && scope.Hosts.Pending(on) && host.Missing(err) {
+	if err != nil && scope.Check && scope.Hosts.Pending(on, "") && host.Missing(err) {
 		why := strings.TrimPrefix(firstLine(err), on.Name+": ")
+		scope.Hosts.SetPending(on, name, event.Object)
 		event.Status, event.Summary = Unknown, []string{strings.TrimSpace("would change "+event.Object) + "; details not known until applied (" + why + ")"}
 		report()
 		return newResult(scope, name, true, "", a.Result, nil), nil
@@ -82,24 +83,23 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	if change == nil {
 		change = &Change{}
 	}
-	diff := renderDiffs(change.Diffs)
 	if change.Needed() {
 		if scope.Check {
-			scope.Hosts.SetPending(on)
+			scope.Hosts.SetPending(on, name, event.Object)
 		} else {
 			writer, err := scope.Hosts.Host(on)
 			if err != nil {
 				return fail(err)
 			}
 			if err := change.Apply(ctx, writer); err != nil {
-				event.Summary, event.Diff = change.Summary, diff // some of it may be done
+				event.Summary, event.Diff = change.Summary, renderDiffs(change.Diffs) // some of it may be done
 				return fail(err)
 			}
 		}
-		event.Status, event.Summary, event.Diff = Changed, change.Summary, diff // Apply may know better: versions, for one
+		event.Status, event.Summary, event.Diff = Changed, change.Summary, renderDiffs(change.Diffs) // Apply may know better: versions, for one
 	}
 	report()
-	return newResult(scope, name, change.Needed(), diff, a.Result, change.Learned), nil
+	return newResult(scope, name, change.Needed(), event.Diff, a.Result, change.Learned), nil
 }
 
 func (l *Look[P, R]) value(module string) *starlark.Builtin {
@@ -122,7 +122,7 @@ func (l *Look[P, R]) value(module string) *starlark.Builtin {
 			}
 		}
 		var undetermined *outcome.Undetermined
-		if scope.Check && scope.Hosts.Pending(on) && host.Missing(err) && !errors.As(err, &undetermined) {
+		if scope.Check && scope.Hosts.Pending(on, "") && host.Missing(err) && !errors.As(err, &undetermined) {
 			return nil, &outcome.Undetermined{What: on.Name + ": " + name, Err: err}
 		}
 		return nil, failure(scope.Context, on.Name, name, err)

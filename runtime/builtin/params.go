@@ -150,8 +150,9 @@ func (f Callable) Call(thread *starlark.Thread, args ...starlark.Value) (starlar
 	return starlark.Call(thread, f.Callable, args, nil)
 }
 
-// Pending reports whether something on the other host would have changed by now in this dry run.
-func (h Host) Pending() bool { return h.scope.Hosts.Pending(h.Host) }
+// Pending reports whether something on the other host would have changed by now in this dry run: anything, or what a builtin or the
+// object of a call names.
+func (h Host) Pending(what string) bool { return h.scope.Hosts.Pending(h.Host, what) }
 
 // field is a parameter, prepared once when its builtin is declared.
 type field struct {

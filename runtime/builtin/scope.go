@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -40,11 +41,39 @@ type Hosts interface {
 	// Host returns both halves; under --check it is an error.
 	Host(h *inventory.Host) (host.Host, error)
 
-	// Pending reports whether something on h would have changed in this dry run.
-	Pending(h *inventory.Host) bool
+	// Pending reports whether something on h would have changed in this dry run: anything, or what SetPending was given.
+	Pending(h *inventory.Host, what string) bool
 
-	// SetPending notes that something on h would change.
-	SetPending(h *inventory.Host)
+	// SetPending notes that something on h would change, and the names of what.
+	SetPending(h *inventory.Host, what ...string)
+}
+
+// Announced is what a dry run would have changed by now, for Hosts to embed. The zero value is ready.
+type Announced struct {
+	mu sync.Mutex
+	on map[string]map[string]bool // by host, and name
+}
+
+// Pending is Hosts' method.
+func (a *Announced) Pending(h *inventory.Host, what string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.on[h.Name][what]
+}
+
+// SetPending is Hosts' method.
+func (a *Announced) SetPending(h *inventory.Host, what ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.on == nil {
+		a.on = map[string]map[string]bool{}
+	}
+	if a.on[h.Name] == nil {
+		a.on[h.Name] = map[string]bool{"": true} // something
+	}
+	for _, name := range what {
+		a.on[h.Name][name] = true
+	}
 }
 
 // Event says what one call of a builtin did.
@@ -94,7 +123,7 @@ func DryRun(ctx context.Context) (dry, pending bool) {
 
 // contextOf returns the context that a builtin called on the host gets.
 func (s *Scope) contextOf(on *inventory.Host) context.Context {
-	return context.WithValue(s.Context, callKey{}, state{s.Check, s.Check && s.Hosts.Pending(on)})
+	return context.WithValue(s.Context, callKey{}, state{s.Check, s.Check && s.Hosts.Pending(on, "")})
 }
 
 // Files finds the files of the project that scripts name.

@@ -207,34 +207,36 @@ func (s *Server) changeState(ctx context.Context, name string, put api.InstanceS
 // DeleteInstance deletes an instance with its snapshots. By force it stops a running one first. One
 // that does not exist is fine.
 func (s *Server) DeleteInstance(ctx context.Context, name string, force bool) error {
-	return s.deleteInstance(ctx, name, func(ctx context.Context, once func() error) error {
-		return again(ctx, func() error {
-			if force {
-				if err := s.Stop(ctx, name, true); err != nil {
-					return err
-				}
+	ctx, cancel := bounded(ctx, writeTimeout)
+	defer cancel()
+	return s.deletion(ctx, name, again(ctx, func() error {
+		if force {
+			if err := s.Stop(ctx, name, true); err != nil {
+				return err
 			}
-			return once()
-		})
-	})
+		}
+		return s.deleteOnce(ctx, name)
+	}))
 }
 
 // DeleteIdle deletes an instance as DeleteInstance does, but fails where the daemon is at something else with it.
 func (s *Server) DeleteIdle(ctx context.Context, name string) error {
-	return s.deleteInstance(ctx, name, func(_ context.Context, once func() error) error { return once() })
-}
-
-func (s *Server) deleteInstance(ctx context.Context, name string, try func(ctx context.Context, once func() error) error) error {
 	ctx, cancel := bounded(ctx, writeTimeout)
 	defer cancel()
+	return s.deletion(ctx, name, s.deleteOnce(ctx, name))
+}
+
+func (s *Server) deleteOnce(ctx context.Context, name string) error {
 	defer s.instances.drop()
-	err := try(ctx, func() error {
-		op, err := s.client(ctx).DeleteInstance(name)
-		if err == nil {
-			_, err = s.finish(ctx, op)
-		}
-		return err
-	})
+	op, err := s.client(ctx).DeleteInstance(name)
+	if err == nil {
+		_, err = s.finish(ctx, op)
+	}
+	return err
+}
+
+// deletion is what came of one.
+func (s *Server) deletion(ctx context.Context, name string, err error) error {
 	if errors.Is(err, host.ErrAbsent) || api.StatusErrorCheck(err, http.StatusNotFound) {
 		return nil // an ephemeral one went when it was stopped
 	}

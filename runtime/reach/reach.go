@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/incus"
 	"github.com/pgrun/pgrun/runtime/inventory"
@@ -18,12 +19,12 @@ import (
 
 // Hosts reaches the hosts of an inventory. It is safe for concurrent use.
 type Hosts struct {
+	builtin.Announced
 	readOnly bool
 
 	mu      sync.Mutex
 	servers map[incus.Remote]*connection
 	hosts   map[string]machine
-	pending map[string]bool
 
 	over    context.Context // done when the run is over: no session is opened any more
 	end     context.CancelFunc
@@ -39,7 +40,6 @@ func New(readOnly bool) *Hosts {
 		readOnly: readOnly,
 		servers:  map[incus.Remote]*connection{},
 		hosts:    map[string]machine{},
-		pending:  map[string]bool{},
 	}
 }
 
@@ -170,20 +170,6 @@ func (h *Hosts) Warm(ctx context.Context, hosts []*inventory.Host) {
 			h.warming.Go(func() { _ = m.Connect(ctx) })
 		}
 	}
-}
-
-// Pending reports whether a dry run found something to change on the host.
-func (h *Hosts) Pending(on *inventory.Host) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.pending[on.Name]
-}
-
-// SetPending notes that a dry run found something to change on the host.
-func (h *Hosts) SetPending(on *inventory.Host) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.pending[on.Name] = true
 }
 
 // Close ends all sessions. An attempt to open one may need the lock, so it is not held meanwhile.

@@ -50,9 +50,6 @@ type connection struct {
 	client *agent.Client
 	err    error
 	cancel context.CancelFunc // ends the attempt
-
-	factsTurn chan struct{} // holds one token while somebody reads or asks for them
-	facts     *host.Facts
 }
 
 func newLink(name string, t Transport, readOnly bool) *link {
@@ -74,7 +71,7 @@ func (l *link) connection(ctx context.Context) (*connection, error) {
 	l.mu.Lock()
 	c := l.current
 	if c == nil || c.over() {
-		c = &connection{ready: make(chan struct{}), factsTurn: make(chan struct{}, 1)}
+		c = &connection{ready: make(chan struct{})}
 		var attempt context.Context
 		attempt, c.cancel = context.WithTimeout(context.WithoutCancel(ctx), l.connectLimit)
 		l.current = c
@@ -183,30 +180,6 @@ func (l *link) close() error {
 		return nil
 	}
 	return c.client.Close()
-}
-
-// readFacts asks for the facts once a connection.
-func (l *link) readFacts(ctx context.Context, client *agent.Client) (host.Facts, error) {
-	l.mu.Lock()
-	c := l.current
-	l.mu.Unlock()
-	if c == nil {
-		return client.Facts(ctx)
-	}
-	select {
-	case c.factsTurn <- struct{}{}:
-		defer func() { <-c.factsTurn }()
-	case <-ctx.Done():
-		return host.Facts{}, ctx.Err()
-	}
-	if c.facts == nil || c.client != client {
-		f, err := client.Facts(ctx)
-		if err != nil || c.client != client {
-			return f, err
-		}
-		c.facts = &f
-	}
-	return *c.facts, nil
 }
 
 // what is a call, for its error messages, and how long it may take where its context has no deadline.

@@ -95,9 +95,8 @@ func (r *Reader) Look(ctx context.Context, cmd host.Command) (host.Output, error
 	})
 }
 
-// Facts are read once for each link: an instance that was restarted may have others.
 func (r *Reader) Facts(ctx context.Context) (host.Facts, error) {
-	return again(ctx, r.link, what{"facts", "", lookLimit}, r.link.readFacts)
+	return again(ctx, r.link, what{"facts", "", lookLimit}, func(ctx context.Context, c *agent.Client) (host.Facts, error) { return c.Facts(ctx) })
 }
 
 func (r *Reader) Dial(ctx context.Context, network, address, user string) (net.Conn, error) {

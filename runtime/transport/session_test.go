@@ -352,53 +352,6 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-func TestFactsAreReadOnceALink(t *testing.T) {
-	p := &processes{}
-	s := newSession(t, p)
-	first, err := s.Facts(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := s.link.connection(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.facts.Hostname = "cached"
-	if f, err := s.Facts(t.Context()); err != nil || f.Hostname != "cached" {
-		t.Errorf("%+v, %v", f, err)
-	}
-	p.signal(syscall.SIGKILL)
-	<-c.client.Done()
-	if f, err := s.Facts(t.Context()); err != nil || f.Hostname != first.Hostname {
-		t.Errorf("%+v, %v", f, err)
-	}
-}
-
-func TestFactsEndWithTheContext(t *testing.T) {
-	p := &processes{}
-	s := newSession(t, p)
-	if err := s.Connect(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	p.freeze(t)
-	defer p.signal(syscall.SIGKILL)
-	first, cancelFirst := context.WithCancel(t.Context())
-	defer cancelFirst()
-	go func() { _, _ = s.Facts(first) }()
-	c, err := s.link.connection(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for len(c.factsTurn) == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if _, err := s.Facts(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestLargeFileOverAPipe(t *testing.T) {
 	s, path := newSession(t, &processes{}), filepath.Join(t.TempDir(), "f")
 	content := bytes.Repeat([]byte("0123456789abcdef"), host.MaxRead/16)

@@ -17,7 +17,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -158,7 +157,7 @@ func (b *Bench) run(script string, check bool) (*Result, error) {
 	defer cancel()
 	scope := &builtin.Scope{
 		Context: ctx, Root: ctx, Check: check, Host: b.host, Mask: b.Mask,
-		Hosts:  &hosts{machine: b.machine, check: check, pending: map[string]bool{}},
+		Hosts:  &hosts{machine: b.machine, check: check},
 		Report: func(e builtin.Event) { b.Events = append(b.Events, e) },
 	}
 	thread := &starlark.Thread{Name: "test"}
@@ -203,10 +202,9 @@ func explain(err error) string {
 
 // hosts is one machine under any name.
 type hosts struct {
+	builtin.Announced
 	machine Machine
 	check   bool
-	mu      sync.Mutex
-	pending map[string]bool
 }
 
 func (h *hosts) Reader(*inventory.Host) (host.Reader, error) {
@@ -221,18 +219,6 @@ func (h *hosts) Host(*inventory.Host) (host.Host, error) {
 		return nil, fmt.Errorf("asked for a writing host in a dry run")
 	}
 	return h.machine.Host, nil
-}
-
-func (h *hosts) Pending(on *inventory.Host) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.pending[on.Name]
-}
-
-func (h *hosts) SetPending(on *inventory.Host) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.pending[on.Name] = true
 }
 
 // dir is a project whose scripts all stand in its root.
