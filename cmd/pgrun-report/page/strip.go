@@ -3,6 +3,7 @@ package page
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
@@ -40,7 +41,7 @@ func strips(c *campaign.Campaign, sum *campaign.Summary) (all []figure, err erro
 			}
 			y := -float64(len(rows))
 			rows = append(rows, strip{y, cell.RTOs(), cell.RTO, of[g]})
-			labels = append(labels, plot.Tick{Value: y, Label: fmt.Sprintf("%s (%d)", label(g), cell.RTO.N)})
+			labels = append(labels, plot.Tick{Value: y, Label: roomy(fmt.Sprintf("%s (%d)", label(g), cell.RTO.N))})
 			times, typical = append(times, cell.RTOs()...), append(typical, cell.RTO.P50)
 			f.Says += fmt.Sprintf("%s: %d, median %s s, from %s to %s s. ", g, cell.RTO.N,
 				campaign.Seconds(cell.RTO.P50), campaign.Seconds(cell.RTO.Min), campaign.Seconds(cell.RTO.Max))
@@ -63,6 +64,10 @@ func strips(c *campaign.Campaign, sum *campaign.Summary) (all []figure, err erro
 	}
 	return all, nil
 }
+
+// roomy is a label with spaces behind it, which are measured and not drawn: the font that a reader has may be a sixth wider than
+// the one it is measured with, and the row begins behind it.
+func roomy(label string) string { return label + strings.Repeat(" ", len(label)/3) }
 
 // label is a group's name beside its row, which leaves room for the row.
 func label(g campaign.Group) string {
