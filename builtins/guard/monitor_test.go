@@ -96,10 +96,15 @@ func TestPromoteBesideReader(t *testing.T) {
 	if err := g.monitor.promote(t.Context(), "b"); err == nil || refused(err) {
 		t.Errorf("while the table is read: %v", err)
 	}
-	time.AfterFunc(500*time.Millisecond, func() { w.sql("COMMIT") })
+	read := make(chan struct{})
+	time.AfterFunc(500*time.Millisecond, func() {
+		w.sql("COMMIT")
+		close(read)
+	})
 	if err := g.monitor.promote(t.Context(), "b"); err != nil {
 		t.Error(err)
 	}
+	<-read // the connection is one
 	if got := w.states(); got != "primary/draining secondary/prepare_promotion" {
 		t.Error(got)
 	}
