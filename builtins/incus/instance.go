@@ -136,7 +136,7 @@ func becomesTakeOver(change *builtin.Change, name string, rest *builtin.Change) 
 
 // takeOver waits for an instance that somebody else is creating, such as another run, and does what is still to be done in place of change.
 func (p instanceParams) takeOver(ctx context.Context, h host.Host, s *incus.Server, name string, change *builtin.Change) error {
-	visible, cancel := within(ctx, time.Minute, fmt.Sprintf("something else is creating instance %s (incus operation list), and it is not to be seen: run again", name))
+	visible, cancel := within(ctx, time.Minute, fmt.Sprintf("something else is creating instance %s (see incus operation list, and run again): it is not to be seen", name))
 	defer cancel()
 	for {
 		if _, err := s.Instance(visible, name); !errors.Is(err, host.ErrAbsent) {
@@ -230,7 +230,7 @@ const unmarking = 10 * time.Second
 
 // awaitCreation waits while the daemon creates an instance, and for its mark to go. It says whether the creation was cut off.
 func awaitCreation(ctx context.Context, s *incus.Server, name string) (now incus.Instance, half bool, err error) {
-	ctx, cancel := within(ctx, 15*time.Minute, fmt.Sprintf("something else is still creating instance %s: wait for it (incus operation list), and run again; not created", name))
+	ctx, cancel := within(ctx, 15*time.Minute, fmt.Sprintf("something else is still creating instance %s (see incus operation list, and run again): it is not whole", name))
 	defer cancel()
 	last := time.Now() // that it may have been at it
 	for {
