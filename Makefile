@@ -11,6 +11,8 @@ static   := CGO_ENABLED=0 GOOS=linux
 linter   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 vulncheck := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 licenses := github.com/google/go-licenses@v1.6.0
+# The tests go two at once, as their lanes have it; -parallel counts those that wait, too.
+on_lab   := PGRUN_E2E=1 go test -count=1 -parallel 100 -v
 allowed  := Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0,Unlicense
 golangci  = $(shell command -v golangci-lint || echo "$$(go env GOPATH)/bin/golangci-lint")
 
@@ -40,7 +42,7 @@ test: build ## Run all tests, those on the real lab included, which is brought u
 		bin/pgrun playbooks/lab.star; \
 		case $$? in 0) why= ;; 3) why='Incus cannot run here, see above' ;; *) exit 1 ;; esac; \
 	fi; \
-	go test -timeout 30m ./... || exit; \
+	go test -p 4 -timeout 30m ./... || exit; \
 	if [ -z "$$why" ]; then \
 		$(MAKE) --no-print-directory e2e; \
 	else \
@@ -49,13 +51,13 @@ test: build ## Run all tests, those on the real lab included, which is brought u
 
 .PHONY: e2e
 e2e: build ## Run the end-to-end tests alone: a formation in the lab, what is done to it, its failover. As root.
-	PGRUN_E2E=1 go test -count=1 -timeout 60m -v ./e2e
+	$(on_lab) -timeout 60m ./e2e
 
 .PHONY: race
 race: build ## Run all tests, those in the lab included, with Go's race detector in them and in pgrun. As root.
 	CGO_ENABLED=1 go build -race -o bin/pgrun-race ./cmd/pgrun
 	CGO_ENABLED=1 go test -race -count=1 -timeout 60m ./...
-	CGO_ENABLED=1 PGRUN=$(CURDIR)/bin/pgrun-race PGRUN_E2E=1 go test -race -count=1 -timeout 90m -v ./e2e
+	CGO_ENABLED=1 PGRUN=$(CURDIR)/bin/pgrun-race $(on_lab) -race -timeout 90m ./e2e
 
 .PHONY: lint
 lint: build ## Look for mistakes in the Go code and the playbooks, known vulnerabilities, licences.
@@ -102,12 +104,12 @@ fuzz: ## Let each fuzz target run for FUZZTIME, 10s.
 .PHONY: faults
 faults: build ## Have each fault happen in the midst of each kind of call, and print what came of it. As root.
 	mkdir -p dist
-	PGRUN_E2E=1 PGRUN_FAULTS=$(CURDIR)/dist/faults.md go test -count=1 -timeout 60m -v -run TestFaults ./e2e
+	PGRUN_FAULTS=$(CURDIR)/dist/faults.md $(on_lab) -timeout 60m -run TestFaults ./e2e
 	@cat dist/faults.md
 
 .PHONY: kills
 kills: build ## Kill pgrun KILLS times, 50, in the midst of a change, a failover test and a first run each. As root.
-	PGRUN_E2E=1 PGRUN_KILLS=$(KILLS) go test -count=1 -timeout 10h -v -run TestKilledAnywhere ./e2e
+	PGRUN_KILLS=$(KILLS) $(on_lab) -timeout 10h -run TestKilledAnywhere ./e2e
 
 .PHONY: lab
 lab: build ## Bring up Incus, the lab and in it a PostgreSQL formation, and test its failover. As root.

@@ -43,6 +43,7 @@ const undrop = "nft delete table inet pgrun_e2e_link"
 
 // TestBadLinks works through a link that is bad, or becomes so: in success, or with a clear error in time.
 func TestBadLinks(t *testing.T) {
+	ofOthers.take(t)
 	l := newIncus(t)
 	for _, tool := range []string{"nft", "tc"} {
 		if _, err := exec.LookPath(tool); err != nil {

@@ -12,6 +12,7 @@ import (
 // However a run is ended before its time, no process stays in a container, clean-ups have run, and the recap says how far
 // each host got.
 func TestCancelled(t *testing.T) {
+	ofOthers.take(t)
 	l := newIncus(t)
 	l.discard(t, victim, beside)
 	playbook := testdata("cancel.star")

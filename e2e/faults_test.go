@@ -21,9 +21,6 @@ const (
 	beside = "pgrun-e2e-beside"
 )
 
-// daemonKilled is the one fault that every host meets.
-const daemonKilled = "the Incus daemon killed and started"
-
 // faultLimit is within which every run has to end, whatever happens to its host.
 const faultLimit = 90 * time.Second
 
@@ -41,6 +38,10 @@ var (
 	oldDisk = inVictim("umount -l /srv/data")
 )
 
+// daemonKilled is what every instance meets, those of other tests, too.
+var daemonKilled = fault{name: "the Incus daemon killed and started", happen: func(t *testing.T, l *lab) { restartDaemon(t) }}
+
+// faults are those that one instance meets.
 var faults = []fault{
 	{"stopped by force", func(t *testing.T, l *lab) { must(t, l.incus.Stop(t.Context(), victim, true)) }, nil, nil},
 	{"shut down", func(t *testing.T, l *lab) { must(t, l.incus.Stop(t.Context(), victim, false)) }, nil, nil},
@@ -61,7 +62,6 @@ var faults = []fault{
 		l.incusCLI(t, "config", "set", victim, "limits.memory=96MiB")
 		inVictim("for p in $(pgrep -f '^/run/pgrun/agent-'); do echo 1000 > /proc/$p/oom_score_adj; done; tail /dev/zero; true")(t, l)
 	}, unlimited, nil},
-	{daemonKilled, func(t *testing.T, l *lab) { restartDaemon(t) }, nil, nil},
 }
 
 func unlimited(t *testing.T, l *lab) { l.incusCLI(t, "config", "unset", victim, "limits.memory") }
@@ -78,37 +78,45 @@ func TestFaults(t *testing.T) {
 		t.Log("systemd runs the daemon here: it is restarted through systemd")
 	}
 	playbook := faultPlaybook(t)
+	table := fmt.Sprintf("| fault | %s |\n|%s\n", strings.Join(kinds, " | "), strings.Repeat(" --- |", len(kinds)+1))
+	t.Run(daemonKilled.name, func(t *testing.T) {
+		l.discard(t, victim, beside)
+		table += l.row(t, playbook, daemonKilled, 0)
+	})
+	ofOthers.take(t)
 	l.discard(t, victim, beside)
-
-	everything := os.Getenv("PGRUN_FAULTS")
-	var table strings.Builder
-	fmt.Fprintf(&table, "| fault | %s |\n|%s\n", strings.Join(kinds, " | "), strings.Repeat(" --- |", len(kinds)+1))
 	for i, fault := range faults {
-		fmt.Fprintf(&table, "| %s |", fault.name)
-		for j, kind := range kinds {
-			if everything == "" && (i+j)%len(kinds) != 0 { // each fault once or twice, and each kind
-				continue
-			}
-			t.Run(fault.name+"/"+kind, func(t *testing.T) {
-				happened := "has not ended"
-				t.Cleanup(func() { fmt.Fprintf(&table, " %s |", happened) })
-				undo := func() {}
-				if fault.undo != nil {
-					undo = sync.OnceFunc(func() { fault.undo(t, l) })
-				}
-				t.Cleanup(undo)
-				happened = meetFault(t, l, playbook, kind, fault)
-				t.Log(happened)
-				undo()
-				again := run(command(playbook, "-e", "kind=look"))
-				again.check(t, 0, "went on")
-			})
+		t.Run(fault.name, func(t *testing.T) { table += l.row(t, playbook, fault, i+1) })
+	}
+	if everything := os.Getenv("PGRUN_FAULTS"); everything != "" {
+		must(t, os.WriteFile(everything, []byte(table), 0o644))
+	}
+}
+
+// row has a fault happen in the midst of the kinds of call, and returns what happened as row i of the table.
+func (l *lab) row(t *testing.T, playbook string, f fault, i int) string {
+	t.Helper()
+	row := "| " + f.name + " |"
+	for j, kind := range kinds {
+		if os.Getenv("PGRUN_FAULTS") == "" && (i+j)%len(kinds) != 0 { // each fault once or twice, and each kind
+			continue
 		}
-		table.WriteString("\n")
+		t.Run(kind, func(t *testing.T) {
+			happened := "has not ended"
+			defer func() { row += " " + happened + " |" }()
+			undo := func() {}
+			if f.undo != nil {
+				undo = sync.OnceFunc(func() { f.undo(t, l) })
+			}
+			t.Cleanup(undo)
+			happened = meetFault(t, l, playbook, kind, f)
+			t.Log(happened)
+			undo()
+			again := run(command(playbook, "-e", "kind=look"))
+			again.check(t, 0, "went on")
+		})
 	}
-	if everything != "" {
-		must(t, os.WriteFile(everything, []byte(table.String()), 0o644))
-	}
+	return row + "\n"
 }
 
 // discard deletes containers that a test makes, now and at its end.
@@ -159,7 +167,7 @@ func meetFault(t *testing.T, l *lab, playbook, kind string, f fault) string {
 	}
 	took := time.Since(began).Round(100 * time.Millisecond)
 	r := p.wait()
-	spared := f.name != daemonKilled
+	spared := f.name != daemonKilled.name
 	if spared && !strings.Contains(r.out, beside+": went on") && !(kind == "wait" && strings.Contains(r.out, "failed: ["+beside+"]")) {
 		t.Errorf("the host beside it did not go on:\n%s", r.out)
 	}

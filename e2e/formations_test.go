@@ -128,6 +128,7 @@ const (
 
 // The formation on Debian 12, from the first dry run on, before which there is nothing; and where its secrets are then.
 func TestDebian12(t *testing.T) {
+	ofOthers.take(t)
 	f := newFormation(t, "debian12")
 	f.exits(0, command("lab.star", "-e", "debian=12"))
 
@@ -173,6 +174,7 @@ func TestDebian12(t *testing.T) {
 // Three data nodes, of which two have each commit, with PostgreSQL from a repository as PGDG's. What comes
 // from there has a version that ends in +pgrun1, see repository.star.
 func TestThreeNodesFromRepository(t *testing.T) {
+	ofOthers.take(t)
 	f := newFormation(t, "three")
 	fingerprint, _ := f.exits(0, command(testdata("repository.star"), "--output", "json")).data(t)["fingerprint"].(string)
 
@@ -218,6 +220,7 @@ func TestThreeNodesFromRepository(t *testing.T) {
 
 // pg_auto_failover wants one standby more than have to have a commit.
 func TestTooManySyncStandbys(t *testing.T) {
+	ofOthers.take(t)
 	f := newFormation(t, "debian12")
 	f.exits(3, f.command("postgres_ha.star", "-e", "number_sync_standbys=1"),
 		"number_sync_standbys = 1 takes 3 data nodes, and the group postgres_ha_nodes has 2",
@@ -228,6 +231,7 @@ func TestTooManySyncStandbys(t *testing.T) {
 // The placeholder is refused in an inventory that is not a lab's, such as the example that users copy. Its
 // hosts are on a remote that there is not: who touched them would fail in another way.
 func TestPlaceholderPassword(t *testing.T) {
+	ofOthers.take(t)
 	l := newIncus(t)
 	directory := filepath.Join(t.TempDir(), "formation")
 	l.exits(3, command("postgres_ha.star", "-i", testdata("../../playbooks/inventories/example.star"), "-e", "directory="+directory),

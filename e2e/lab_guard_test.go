@@ -111,7 +111,7 @@ func TestGuardOfPrimaryCutOff(t *testing.T) {
 
 // A guard does nothing to a healthy primary, whatever happens to the guard's own ways of looking.
 func TestGuardLeavesHealthyPrimaryAlone(t *testing.T) {
-	l := newLab(t)
+	l := newLabAlone(t) // the daemon is silenced, and killed
 	primary := l.one("primary")
 	p := l.guard("--output", "json")
 	p.until(guardsLine + primary)

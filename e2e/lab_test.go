@@ -5,8 +5,9 @@
 // that inventory instead, which has to be there, and whose containers they stop, freeze and delete.
 //
 // Whatever a test takes, it puts back: each that is about the lab's formation begins and ends with a healthy one.
-// Go runs the files in the order of their names: those of lab_* come last, since an idle formation takes half of a small
-// machine, which the others have better use for.
+//
+// Tests wait for most of their time, and so go two at once, each of a lane of its own: those about the lab's formation,
+// those about other instances. What harms the Incus daemon harms both lanes, and comes before them, alone.
 package e2e_test
 
 import (
@@ -32,8 +33,29 @@ type lab struct {
 	incus *incus.Server
 }
 
+// lane is what tests do one after another.
+type lane struct{ one sync.Mutex }
+
+var ofFormation, ofOthers lane
+
+// take has the test go on when its turn has come, beside a test of the other lane. go test -parallel has to be large enough for
+// those that wait.
+func (l *lane) take(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	l.one.Lock()
+	t.Cleanup(l.one.Unlock)
+}
+
 // newLab returns the lab with its formation, up and healthy. Where Incus cannot run, the test is skipped, or fails in CI.
 func newLab(t *testing.T) *lab {
+	t.Helper()
+	ofFormation.take(t)
+	return newLabAlone(t)
+}
+
+// newLabAlone is newLab for a test that no other goes beside.
+func newLabAlone(t *testing.T) *lab {
 	t.Helper()
 	l := newIncus(t)
 	if why := formationUp(); why != nil {
@@ -44,7 +66,7 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// newIncus returns the lab, whether its formation is up or not.
+// newIncus returns the lab, whether its formation is up or not, for a test alone or of the lane ofOthers.
 func newIncus(t *testing.T) *lab {
 	t.Helper()
 	if os.Getenv("PGRUN_E2E") != "1" {
