@@ -112,6 +112,7 @@ group("postgres_ha_nodes", hosts = [host("pgrun-no-node")])
 
 // A test that is interrupted puts the victim back before it ends.
 func TestFailoverInterrupted(t *testing.T) {
+	t.Parallel() // its subtests take their turns
 	for signal, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
 		t.Run(signal.String(), func(t *testing.T) {
 			l := newLab(t)

@@ -65,6 +65,7 @@ func TestGuardOfStoppedPrimary(t *testing.T) {
 // A guard stops a primary that hangs, has the standby take over, and lets the old one in again. Where it is killed on the way, the
 // next one does the rest. PGRUN_KILLS has it killed before each step, else it is before the one that matters most.
 func TestGuardOfFrozenPrimary(t *testing.T) {
+	t.Parallel() // its subtests take their turns
 	kills := []string{"nowhere", stopsLine}
 	if os.Getenv("PGRUN_KILLS") != "" {
 		kills = []string{"nowhere", asksLine, stopsLine, tellsLine, startsLine, unmarksLine}
@@ -240,6 +241,7 @@ func TestGuardsBesideEachOther(t *testing.T) {
 
 // A standby that could not take over without loss, or at all, is not asked for when the primary is stopped: somebody is called.
 func TestGuardCallsSomebody(t *testing.T) {
+	t.Parallel() // its subtests take their turns
 	const cannot = "could not have "
 	for _, x := range []struct {
 		name   string
