@@ -114,6 +114,12 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// A server that pg_autoctl starts again before anybody has seen that it stopped is restarted.
+func TestRestarts(t *testing.T) {
+	l := newLab(t)
+	l.exits(0, command(testdata("restarts.star")))
+}
+
 // A container that is gone is made anew, and joins.
 func TestLostContainer(t *testing.T) {
 	l := newLab(t)

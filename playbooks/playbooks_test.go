@@ -87,7 +87,8 @@ group("postgres_ha", children = ["postgres_ha_monitor", "postgres_ha_nodes"], va
 		{"an octet that may be octal", "", []string{"app_networks=010.0.0.0/8"}, []string{"app_networks", `"010.0.0.0/8"`}},
 		{"an IPv6 network with two gaps", "", []string{"app_networks=2001:db8::1::/64"}, []string{"app_networks", "2001:db8::1::/64"}},
 		{"digits that are none of ours", "", []string{"app_networks=192.0.2.1/٣"}, []string{"app_networks"}},
-		{"memory by a percentage", "", []string{"memory=10%"}, []string{"memory", "no size, such as 2GiB"}},
+		{"memory by a percentage", "", []string{"memory=10%"}, []string{"memory", "not a size", "such as 2GiB"}},
+		{"memory that is too little", "", []string{"monitor_memory=16MiB"}, []string{"monitor_memory", "16MiB", "256MiB at least"}},
 		{"a host without a mask", "", []string{"app_networks=192.0.2.1"}, []string{"app_networks", `"192.0.2.1"`}},
 		{"unknown timers", "", []string{"timers=fastest"}, []string{"timers", "fast"}},
 	} {

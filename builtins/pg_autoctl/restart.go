@@ -113,8 +113,9 @@ func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin
 	return &builtin.Change{
 		Summary: []string{"restart PostgreSQL " + why},
 		Apply: func(ctx context.Context, h host.Host) error {
-			// Not pg_ctl restart: pg_autoctl, which sees the server gone, would be quicker.
-			c := host.Command{Argv: []string{pgctl, "--pgdata", p.PGData, "--mode=fast", "--wait", fmt.Sprintf("--timeout=%d", int(p.Timeout.Seconds())), "stop"}, User: osUser}
+			// Not pg_ctl restart: pg_autoctl, which sees the server gone, would be quicker. Nor does pg_ctl wait: it would not see that the server
+			// has stopped where pg_autoctl starts it again between two looks, and wait for that one.
+			c := host.Command{Argv: []string{pgctl, "--pgdata", p.PGData, "--mode=fast", "--no-wait", "stop"}, User: osUser}
 			if _, err := host.Succeeded(c)(h.Run(ctx, c)); err != nil {
 				return err
 			}

@@ -136,11 +136,14 @@ func find(name string, carried fs.FS) (script, error) {
 			return script{&tree{fsys: carried, prefix: "@playbooks//"}, name}, nil
 		}
 	}
-	have, _ := fs.Glob(carried, "*.star")
-	have = slices.DeleteFunc(have, func(name string) bool { // what others load
-		source, err := fs.ReadFile(carried, name)
-		return err != nil || !bytes.Contains(source, []byte("\nplay("))
-	})
+	var have []string
+	for _, from := range []fs.FS{os.DirFS("."), carried} {
+		names, _ := fs.Glob(from, "*.star")
+		have = append(have, slices.DeleteFunc(names, func(name string) bool { // what others load
+			source, err := fs.ReadFile(from, name)
+			return err != nil || !bytes.Contains(source, []byte("\nplay("))
+		})...)
+	}
 	return script{}, fmt.Errorf("no playbook %s here, in %s, or among those pgrun carries%s",
 		name, playbooks, suggest.Or(names[len(names)-1], have, " ("+strings.Join(have, ", ")+")"))
 }

@@ -64,12 +64,13 @@ var commandLine = map[string]string{
 const (
 	condition = "write if ...: around the call"
 	loop      = "write for ... in ...: around the call"
+	restarts  = "write systemd.started(h, name, restart_if_newer = [path]) for a restart, or else if r.changed: after the call"
 	asRoot    = "everything runs as root; command has user = ..."
 )
 
 var taskKeywords = map[string]string{
 	"when": condition, "failed_when": "write if ...: fail(message) after the call", "changed_when": "command has reads = True for what changes nothing",
-	"register": "write r = before the call", "notify": "write if r.changed: after the call", "handlers": "write if r.changed: after the call", "loop": loop, "with_items": loop,
+	"register": "write r = before the call", "notify": restarts, "handlers": restarts, "loop": loop, "with_items": loop,
 	"until": "write wait_until(fn, timeout = ...)", "retries": "write retry(fn, attempts = 5)", "delay": "write retry(fn, every = \"2s\")",
 	"delegate_to": "give the call the other host: inventory.host(name)", "run_once": "write a play for one host", "ignore_errors": "write r = attempt(fn)",
 	"become": asRoot, "become_user": asRoot, "no_log": "secrets are hidden by themselves: secret(...) makes one",
