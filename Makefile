@@ -42,7 +42,7 @@ test: build ## Run all tests, those on the real lab included, which is brought u
 		bin/pgrun playbooks/lab.star; \
 		case $$? in 0) why= ;; 3) why='Incus cannot run here, see above' ;; *) exit 1 ;; esac; \
 	fi; \
-	go test -p 4 -timeout 30m ./... || exit; \
+	go test -timeout 30m ./... || exit; \
 	if [ -z "$$why" ]; then \
 		$(MAKE) --no-print-directory e2e; \
 	else \

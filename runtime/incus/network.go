@@ -61,7 +61,7 @@ func (s *Server) UpdateNetwork(ctx context.Context, name string, want Settings) 
 func (s *Server) DeleteNetwork(ctx context.Context, name string) error {
 	ctx, cancel := bounded(ctx, writeTimeout)
 	defer cancel()
-	return s.explain(ctx, fmt.Sprintf("delete network %q", name), unlessAbsent(s.client(ctx).DeleteNetwork(name)))
+	return s.explain(ctx, fmt.Sprintf("delete network %q", name), unlessAbsent(again(ctx, func() error { return s.client(ctx).DeleteNetwork(name) })))
 }
 
 // NetworkUp reports whether a network's interface is there. A bridge that somebody removed behind Incus's
