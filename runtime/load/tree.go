@@ -138,10 +138,10 @@ func find(name string, carried fs.FS) (script, error) {
 	}
 	var have []string
 	for _, from := range []fs.FS{os.DirFS("."), carried} {
-		names, _ := fs.Glob(from, "*.star")
-		have = append(have, slices.DeleteFunc(names, func(name string) bool { // what others load
+		found, _ := fs.Glob(from, "*.star")
+		have = append(have, slices.DeleteFunc(found, func(name string) bool { // what others load, and what is named already
 			source, err := fs.ReadFile(from, name)
-			return err != nil || !bytes.Contains(source, []byte("\nplay("))
+			return slices.Contains(have, name) || err != nil || !bytes.Contains(source, []byte("\nplay("))
 		})...)
 	}
 	return script{}, fmt.Errorf("no playbook %s here, in %s, or among those pgrun carries%s",

@@ -352,6 +352,21 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+func TestFactsEndWithTheContext(t *testing.T) {
+	p := &processes{}
+	s := newSession(t, p)
+	if err := s.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.freeze(t)
+	defer p.signal(syscall.SIGKILL)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := s.Facts(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestLargeFileOverAPipe(t *testing.T) {
 	s, path := newSession(t, &processes{}), filepath.Join(t.TempDir(), "f")
 	content := bytes.Repeat([]byte("0123456789abcdef"), host.MaxRead/16)
