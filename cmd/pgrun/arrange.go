@@ -107,7 +107,7 @@ func (known options) unknown(arg, name string) error {
 		}
 	}
 	slices.Sort(names)
-	if habit := suggest.Option(name); habit != "" {
+	if habit := suggest.Option(strings.ReplaceAll(name, "_", "-")); habit != "" {
 		return &usageError{fmt.Sprintf("unknown option %s: %s", arg, habit)}
 	}
 	return &usageError{fmt.Sprintf("unknown option %s%s", arg, suggest.Or("--"+name, names, ""))}

@@ -16,6 +16,7 @@ var (
 	unexpected = regexp.MustCompile(`^got ([a-z]+), want `)
 	unclosed   = regexp.MustCompile(`^got .*, want '[,)\]}]'$`)
 	formatted  = regexp.MustCompile(`(?i)\b(f|fr|rf)["']`)
+	lastWord   = regexp.MustCompile(`[a-z_]*$`)
 	asserted   = regexp.MustCompile(`^\s*assert\b`)
 	yamlLine   = regexp.MustCompile(`^(---|- +[a-z_]+:|[a-z_]+:( |$))`)
 )
@@ -36,15 +37,19 @@ func habitual(err error, source []byte) error {
 		return fmt.Errorf("%w: this is YAML: a playbook or an inventory is a Starlark file, see docs/playbooks.md", err)
 	}
 	line := lineOf(source, e.Pos)
+	column := min(len(line), max(0, int(e.Pos.Col)-1))
 	hint := indentation[e.Msg]
 	if got := unexpected.FindStringSubmatch(e.Msg); hint == "" && got != nil {
 		hint = suggest.Habit(got[1])
+	}
+	if hint == "" && e.Msg == "got identifier, want newline" {
+		hint = suggest.TaskKeyword(lastWord.FindString(line[:column]))
 	}
 	switch {
 	case hint != "":
 	case strings.HasSuffix(e.Msg, "want indent"):
 		hint = "the lines that belong to a def, if, else or for are indented, with four spaces"
-	case unclosed.MatchString(e.Msg) && len(strings.Fields(line[:min(len(line), max(0, int(e.Pos.Col)-1))])) <= 1: // the first on its line
+	case unclosed.MatchString(e.Msg) && len(strings.Fields(line[:column])) <= 1: // the first on its line
 		hint = "a bracket that an earlier line opens is not closed there, or a comma is missing"
 	case strings.HasPrefix(e.Msg, "got string literal") && formatted.MatchString(line):
 		hint = `there are no f-strings: write "%s on %s" % (a, b)`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -212,6 +213,9 @@ func plainly(v starlark.Value) string {
 func (l *loader) paramValue(p Param) (starlark.Value, string, error) {
 	if g, ok := l.given[p.Name]; ok {
 		value, err := l.parse(p, g)
+		if err != nil && several.MatchString(g.text) {
+			err = fmt.Errorf("%w: each NAME=VALUE has a -e of its own", err)
+		}
 		return value, g.source, err
 	}
 	source := "the default"
@@ -274,6 +278,8 @@ func parseBool(g given) (starlark.Value, error) {
 	}
 	return nil, fmt.Errorf("%s: %q is neither true nor false", g.source, g.text)
 }
+
+var several = regexp.MustCompile(` [a-z_]+=`)
 
 var paramTypes = []string{"string", "int", "float", "bool", "duration", "list", "secret", "any"}
 

@@ -137,7 +137,7 @@ func find(name string, carried fs.FS) (script, error) {
 		}
 	}
 	var have []string
-	for _, from := range []fs.FS{os.DirFS("."), carried} {
+	for _, from := range []fs.FS{os.DirFS("."), os.DirFS(playbooks), carried} {
 		found, _ := fs.Glob(from, "*.star")
 		have = append(have, slices.DeleteFunc(found, func(name string) bool { // what others load, and what is named already
 			source, err := fs.ReadFile(from, name)

@@ -57,7 +57,7 @@ func Option(name string) string { return commandLine[name] }
 
 var commandLine = map[string]string{
 	"dry-run": "write --check", "dryrun": "write --check", "noop": "write --check", "list-hosts": "--list-tasks lists the hosts, too", "version": "write pgrun version",
-	"become": asRoot, "b": asRoot, "user": asRoot, "u": asRoot, "quiet": "what had nothing to change shows with --verbose only",
+	"become": asRoot, "b": asRoot, "user": asRoot, "u": asRoot, "quiet": calm, "q": calm,
 	"json": "write --output json", "force-color": "write --color always", "no-color": "write --color never",
 }
 
@@ -65,6 +65,7 @@ const (
 	condition = "write if ...: around the call"
 	loop      = "write for ... in ...: around the call"
 	restarts  = "write systemd.started(h, name, restart_if_newer = [path]) for a restart, or else if r.changed: after the call"
+	calm      = "what had nothing to change shows with --verbose only"
 	asRoot    = "everything runs as root; command has user = ..."
 )
 
