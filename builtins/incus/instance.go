@@ -127,11 +127,17 @@ func (p instanceParams) planCreate(ctx context.Context, s *incus.Server, name st
 
 // becomesTakeOver has a change say that it takes over an instance, and what else it does.
 func becomesTakeOver(change *builtin.Change, name string, rest *builtin.Change) {
-	change.Summary = []string{fmt.Sprintf("take over instance %s, which something else is creating", name)}
-	change.Diffs, change.Learned = nil, nil
-	if rest != nil {
-		change.Summary, change.Diffs, change.Learned = append(change.Summary, rest.Summary...), rest.Diffs, rest.Learned
+	takesOver := fmt.Sprintf("take over instance %s, which something else is creating", name)
+	change.Summary, change.Diffs, change.Learned = []string{takesOver}, nil, nil
+	if rest == nil {
+		return
 	}
+	for _, line := range rest.Summary {
+		if line != takesOver { // which it may say itself
+			change.Summary = append(change.Summary, line)
+		}
+	}
+	change.Diffs, change.Learned = rest.Diffs, rest.Learned
 }
 
 // takeOver waits for an instance that somebody else is creating, such as another run, and does what is still to be done in place of change.
@@ -197,6 +203,7 @@ func (p instanceParams) planRecreate(ctx context.Context, s *incus.Server, name 
 	}
 	change.Apply = func(ctx context.Context, h host.Host) error {
 		for tries := 1; ; tries++ {
+			becomesTakeOver(change, name, nil)
 			now, half, err := awaitCreation(ctx, s, name)
 			switch {
 			case errors.Is(err, host.ErrAbsent):
@@ -214,6 +221,7 @@ func (p instanceParams) planRecreate(ctx context.Context, s *incus.Server, name 
 				becomesTakeOver(change, name, update)
 				return err
 			}
+			change.Summary = anew
 			// Another run may be at replacing it, too: what it creates is not to be waited for, and deleted.
 			if err := s.DeleteIdle(ctx, name); err == nil {
 				return makes(ctx, h, anew)

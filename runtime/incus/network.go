@@ -34,10 +34,11 @@ func (s *Server) CreateNetwork(ctx context.Context, name, kind string, want Sett
 	ctx, cancel := bounded(ctx, writeTimeout)
 	defer cancel()
 	after := want.over(Settings{})
-	err := s.client(ctx).CreateNetwork(api.NetworksPost{Name: name, Type: kind, NetworkPut: api.NetworkPut{
-		Description: text(after.Description), Config: after.Config,
-	}})
-	return s.explain(ctx, fmt.Sprintf("create network %q", name), err)
+	return s.explain(ctx, fmt.Sprintf("create network %q", name), again(ctx, func() error {
+		return s.client(ctx).CreateNetwork(api.NetworksPost{Name: name, Type: kind, NetworkPut: api.NetworkPut{
+			Description: text(after.Description), Config: after.Config,
+		}})
+	}))
 }
 
 // UpdateNetwork puts settings over a network's.
