@@ -68,6 +68,19 @@ func TestFormationTakes(t *testing.T) {
 	}
 }
 
+// TestGuardServiceMetrics tells on which addresses the guard's service begins.
+func TestGuardServiceMetrics(t *testing.T) {
+	for address, good := range map[string]bool{
+		"": true, "127.0.0.1:9187": true, ":9187": true, "[::1]:9187": true,
+		"9187": false, "127.0.0.1": false, "127.0.0.1:": false, "127.0.0.1:99999": false, "127.0.0.1:foo": false,
+		"http://127.0.0.1:9187": false, "::1:9187": false, "a:b:9187": false,
+	} {
+		if _, err := loaded(t, "guard_service.star", "", "metrics="+address); good != (err == nil) {
+			t.Errorf("metrics=%s: %v", address, err)
+		}
+	}
+}
+
 // TestFormationRefuses tells what postgres_ha.star does not begin with.
 func TestFormationRefuses(t *testing.T) {
 	for _, test := range []struct {
@@ -87,6 +100,7 @@ group("postgres_ha", children = ["postgres_ha_monitor", "postgres_ha_nodes"], va
 		{"an octet that may be octal", "", []string{"app_networks=010.0.0.0/8"}, []string{"app_networks", `"010.0.0.0/8"`}},
 		{"an IPv6 network with two gaps", "", []string{"app_networks=2001:db8::1::/64"}, []string{"app_networks", "2001:db8::1::/64"}},
 		{"digits that are none of ours", "", []string{"app_networks=192.0.2.1/٣"}, []string{"app_networks"}},
+		{"a size in digits that are none of ours", "", []string{"memory=٣GiB"}, []string{"memory", "not a size"}},
 		{"memory by a percentage", "", []string{"memory=10%"}, []string{"memory", "not a size", "such as 2GiB"}},
 		{"memory that is too little", "", []string{"monitor_memory=16MiB"}, []string{"monitor_memory", "16MiB", "256MiB at least"}},
 		{"a host without a mask", "", []string{"app_networks=192.0.2.1"}, []string{"app_networks", `"192.0.2.1"`}},

@@ -286,7 +286,7 @@ func fail(c *builtin.Call, p failParams) (starlark.Value, error) {
 	if c.Scope == nil {
 		return nil, errors.New(p.Message.Shown())
 	}
-	if c.Scope.Check && c.Scope.Hosts.Pending(c.Scope.Host, "") {
+	if len(c.Scope.Hosts.Announced(c.Scope.Host)) > 0 {
 		return nil, &outcome.Undetermined{What: "fail", Err: errors.New(p.Message.Shown())}
 	}
 	return nil, &builtin.Failure{Host: c.Scope.Host.Name, Err: errors.New(p.Message.Shown())}

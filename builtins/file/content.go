@@ -95,6 +95,7 @@ func (s Spec) create(summary string) *builtin.Change {
 	return &builtin.Change{
 		Summary: []string{with(summary, size(int64(len(s.Content.Reveal()))), describe(s.Attributes))},
 		Diffs:   []builtin.Diff{s.diff("", nil)},
+		Writes:  []string{s.Path},
 		Apply:   s.write,
 	}
 }
@@ -173,7 +174,7 @@ func planReplace(ctx context.Context, r host.Reader, s Spec, info host.Info, old
 	if !old.read {
 		summary = with(summary, size(info.Size)+" -> "+size(int64(len(s.Content.Reveal()))))
 	}
-	c := &builtin.Change{Summary: []string{summary}, Apply: s.write}
+	c := &builtin.Change{Summary: []string{summary}, Writes: []string{s.Path}, Apply: s.write}
 	if old.read {
 		c.Diffs = append(c.Diffs, s.diff(old.text, &info))
 	}

@@ -123,7 +123,10 @@ func checkReload(ctx context.Context, r host.Reader, p reloadParams) (*builtin.C
 	}, nil
 }
 
-// newer are the files that have changed since they were read.
+// reloads reports whether a change has a server read its files.
+func reloads(a builtin.Announcement) bool { return a.Builtin == "pg_autoctl.reload" }
+
+// newer are the files that have changed since they were read, or would have in a dry run.
 func (l loaded) newer(ctx context.Context, r host.Reader) ([]string, error) {
 	changed := make([]bool, len(l.Files))
 	looks, inner := errgroup.WithContext(ctx)
@@ -141,9 +144,10 @@ func (l loaded) newer(ctx context.Context, r host.Reader) ([]string, error) {
 		})
 	}
 	err := looks.Wait()
+	written, read := builtin.Unread(ctx, reloads)
 	var newer []string
 	for i, file := range l.Files {
-		if changed[i] {
+		if changed[i] && !read || slices.Contains(written, file) {
 			newer = append(newer, file)
 		}
 	}

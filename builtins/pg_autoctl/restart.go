@@ -15,25 +15,24 @@ import (
 type restartParams struct {
 	PGData string `star:"pgdata,required" doc:"Data directory."`
 	waitingParams
-	SwitchedOver bool          `star:"switched_over" doc:"An earlier step has made a standby of it: a dry run, in which it has not, takes that for granted."`
-	Force        bool          `star:"force" doc:"Restart although no setting waits for it."`
-	PGCtl        string        `star:"pgctl" doc:"Path of pg_ctl. If left out, that of the cluster's version."`
-	Service      string        `star:"service" doc:"The systemd service that runs pg_autoctl."`
-	Timeout      time.Duration `star:"timeout" doc:"How long the server may take to be back."`
+	Force   bool          `star:"force" doc:"Restart although no setting waits for it."`
+	PGCtl   string        `star:"pgctl" doc:"Path of pg_ctl. If left out, that of the cluster's version."`
+	Service string        `star:"service" doc:"The systemd service that runs pg_autoctl."`
+	Timeout time.Duration `star:"timeout" doc:"How long the server may take to be back."`
 }
 
 // waitingParams say what may wait for a restart.
 type waitingParams struct {
 	server
-	Unwritten builtin.Strings `star:"unwritten" doc:"Names of settings that an earlier step writes: a dry run, in which it has not, counts those that only a restart can change."`
+	Unwritten builtin.Strings `star:"unwritten" doc:"Names of settings that an earlier step writes: a dry run, in which it has not, counts those that only a restart can change, once the server would have read them."`
 }
 
-// waiting are the settings that wait for a restart. Once a dry run would have changed something, they do with those that are written and not read
-// yet, or not even written.
+// waiting are the settings that wait for a restart. Once a dry run would have had the server read its files, they do with what these hold now,
+// and with what is not even written.
 func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []string, err error) {
 	condition, args := pendingRestart, []any{}
-	if _, pending := builtin.DryRun(ctx); pending { // the reload, for one
-		l, err := p.readLoaded(ctx, r) // which has the server see what is written
+	if _, read := builtin.Unread(ctx, reloads); read {
+		l, err := p.readLoaded(ctx, r)
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +92,7 @@ func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin
 	if err != nil {
 		return nil, err
 	}
-	if !now.InRecovery && now.Feeds && !(dry && p.SwitchedOver) {
+	if !now.InRecovery && now.Feeds {
 		return nil, fmt.Errorf("this is the primary, and its restart might be a failover: restart the standbys first, switch over with pg_autoctl.perform, "+
 			"and restart this one as a standby (settings that wait: %s)", strings.Join(waiting, ", "))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,13 +84,17 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		return nil
 	}
 	why := g.restart
+	written, started := builtin.Unread(ctx, u.starts)
 	for _, path := range g.newer {
 		if why != "" {
 			break
 		}
-		older, err := u.olderThan(ctx, r, path)
-		if err != nil {
-			return err
+		older := slices.Contains(written, path)
+		if !older && !started {
+			var err error
+			if older, err = u.olderThan(ctx, r, path); err != nil {
+				return err
+			}
 		}
 		if older {
 			why = fmt.Sprintf("it was started before %s was changed", path)
@@ -104,6 +109,12 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 
 func endsError(name string) error {
 	return fmt.Errorf("state: %s is of Type=oneshot and is gone when its work is done: it cannot be kept started; set RemainAfterExit=yes in it, or give state = None and run it with systemd.restarted or a timer", name)
+}
+
+// starts reports whether a change starts the unit, or starts it again.
+func (u unit) starts(a builtin.Announcement) bool {
+	name, err := unitName(a.Object)
+	return err == nil && name == u.name && (a.Builtin == "systemd.started" || a.Builtin == "systemd.restarted")
 }
 
 // olderThan reports whether the unit was started before a file was last changed. See the package comment

@@ -10,7 +10,7 @@ import (
 
 type startedParams struct {
 	Name           string          `star:"name,required" doc:"The unit's name; without a suffix, a service's."`
-	RestartIfNewer builtin.Strings `star:"restart_if_newer" doc:"Files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process. In a dry run, a file that an earlier task would write counts as it is now."`
+	RestartIfNewer builtin.Strings `star:"restart_if_newer" doc:"Files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process."`
 	runParams
 }
 

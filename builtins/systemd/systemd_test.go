@@ -138,6 +138,17 @@ func testRestart(m machine) {
 	m.Check(`systemd.started(h, "test", restart_if_newer = "/etc/test.conf")`)
 	m.summary("restart test.service: it was started before /etc/test.conf was changed")
 
+	// A dry run tells, too, of a file that an earlier step would write, once, and not of one whose mode alone would change.
+	const started = `systemd.started(h, "test", restart_if_newer = ["/etc/other.conf"])
+`
+	m.sh("touch -d '-1 hour' /etc/other.conf; chmod 644 /etc/other.conf")
+	m.Check(`file.content(h, "/etc/other.conf", content = "x")
+` + started + started)
+	m.summary("restart test.service: it was started before /etc/other.conf was changed")
+	m.Check(`file.content(h, "/etc/other.conf", content = "", mode = "0600")
+` + started)
+	m.summary("set mode 0600 of /etc/other.conf")
+
 	// A file from the future would have it restarted in every run.
 	m.sh("touch -d '1 hour' /etc/test.conf")
 	m.Run(`systemd.started(h, "test", restart_if_newer = "/etc/test.conf")`)

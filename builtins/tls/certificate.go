@@ -59,6 +59,7 @@ func checkCertificate(ctx context.Context, r host.Reader, p certificateParams) (
 	if ca == nil { // in a dry run only: the authority itself would be made
 		return &builtin.Change{
 			Summary: []string{fmt.Sprintf("give %s a certificate (%s), by an authority that is yet to be made", want.common(), p.Path)},
+			Writes:  []string{p.Path, p.Key, p.CA},
 			Apply:   func(context.Context, host.Host) error { return errors.New("internal error: applied in a dry run") },
 		}, nil
 	}
@@ -227,6 +228,7 @@ func (p certificateParams) issue(ctx context.Context, r host.Reader, ca *authori
 	return &builtin.Change{
 		Summary: []string{fmt.Sprintf("give %s a certificate of %q, valid until %s (%s): %s", want.common(), ca.certificate.Subject.CommonName, date(until), p.Path, why)},
 		Diffs:   []builtin.Diff{{Path: p.Path, Before: description(old), After: description(cert)}},
+		Writes:  files.Writes,
 		Apply:   files.Apply,
 		Learned: certificateResult{fingerprint(cert), cert.NotAfter},
 	}, nil

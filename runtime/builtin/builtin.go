@@ -147,6 +147,9 @@ type Change struct {
 	// Diffs shows what changes in files and settings, for --diff. Apply may replace them, too.
 	Diffs []Diff
 
+	// Writes are the files that have another content then. In a dry run those who would read them learn of it by Unread.
+	Writes []string
+
 	// Apply makes the change. A nil Apply means that there is nothing to change.
 	Apply func(ctx context.Context, h host.Host) error
 
@@ -174,6 +177,7 @@ func Join(changes ...*Change) *Change {
 	for _, c := range needed {
 		all.Summary = append(all.Summary, c.Summary...)
 		all.Diffs = append(all.Diffs, c.Diffs...)
+		all.Writes = append(all.Writes, c.Writes...)
 	}
 	all.Apply = func(ctx context.Context, h host.Host) error {
 		for _, c := range needed {

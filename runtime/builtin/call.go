@@ -70,9 +70,9 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	}
 	ctx := scope.contextOf(on)
 	change, err := a.Check(ctx, reader, p)
-	if err != nil && scope.Check && scope.Hosts.Pending(on, "") && host.Missing(err) {
+	if _, pending := DryRun(ctx); err != nil && pending && host.Missing(err) {
 		why := strings.TrimPrefix(firstLine(err), on.Name+": ")
-		scope.Hosts.SetPending(on, name, event.Object)
+		scope.Hosts.Announce(on, Announcement{name, event.Object, []string{event.Object}}) // most likely, where it is a file
 		event.Status, event.Summary = Unknown, []string{strings.TrimSpace("would change "+event.Object) + "; details not known until applied (" + why + ")"}
 		report()
 		return newResult(scope, name, true, "", a.Result, nil), nil
@@ -85,7 +85,7 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	}
 	if change.Needed() {
 		if scope.Check {
-			scope.Hosts.SetPending(on, name, event.Object)
+			scope.Hosts.Announce(on, Announcement{name, event.Object, change.Writes})
 		} else {
 			writer, err := scope.Hosts.Host(on)
 			if err != nil {
@@ -114,15 +114,16 @@ func (l *Look[P, R]) value(module string) *starlark.Builtin {
 		if err := unpack(name, afterHost, &p, callerOf(thread), args[1:], kwargs); err != nil {
 			return nil, err
 		}
+		ctx := scope.contextOf(on)
 		reader, err := scope.Hosts.Reader(on)
 		if err == nil {
 			var found R
-			if found, err = l.Run(scope.contextOf(on), reader, p); err == nil {
+			if found, err = l.Run(ctx, reader, p); err == nil {
 				return toValue(scope, reflect.ValueOf(found)), nil
 			}
 		}
 		var undetermined *outcome.Undetermined
-		if scope.Check && scope.Hosts.Pending(on, "") && host.Missing(err) && !errors.As(err, &undetermined) {
+		if _, pending := DryRun(ctx); pending && host.Missing(err) && !errors.As(err, &undetermined) {
 			return nil, &outcome.Undetermined{What: on.Name + ": " + name, Err: err}
 		}
 		return nil, failure(scope.Context, on.Name, name, err)

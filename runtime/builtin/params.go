@@ -152,7 +152,11 @@ func (f Callable) Call(thread *starlark.Thread, args ...starlark.Value) (starlar
 
 // Pending reports whether something on the other host would have changed by now in this dry run: anything, or what a builtin or the
 // object of a call names.
-func (h Host) Pending(what string) bool { return h.scope.Hosts.Pending(h.Host, what) }
+func (h Host) Pending(what string) bool {
+	return slices.ContainsFunc(h.scope.Hosts.Announced(h.Host), func(a Announcement) bool {
+		return what == "" || what == a.Builtin || what == a.Object
+	})
+}
 
 // field is a parameter, prepared once when its builtin is declared.
 type field struct {
@@ -222,10 +226,10 @@ func unpack(name string, positional int, dst any, from caller, args starlark.Tup
 // TooMany is the error of a call with more positional arguments than its parameters, the host aside, may take.
 func TooMany(name string, positional int, params []string) error {
 	positional = min(positional, len(params))
-	if positional > 0 && positional < len(params) {
+	if positional > 0 && positional < len(params) && !strings.HasPrefix(params[positional], "**") {
 		return fmt.Errorf("%s: too many positional arguments: give %s and what follows it by name", name, params[positional])
 	}
-	return fmt.Errorf("%s: too many positional arguments (%d at most here)", name, positional)
+	return fmt.Errorf("%s: too many positional arguments (%d at most here): give the others by name", name, positional)
 }
 
 // takeRest splits off the keyword arguments that none of the fields is named for.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,39 +42,41 @@ type Hosts interface {
 	// Host returns both halves; under --check it is an error.
 	Host(h *inventory.Host) (host.Host, error)
 
-	// Pending reports whether something on h would have changed in this dry run: anything, or what SetPending was given.
-	Pending(h *inventory.Host, what string) bool
+	// Announced returns what this dry run would have changed on h by now, in order.
+	Announced(h *inventory.Host) []Announcement
 
-	// SetPending notes that something on h would change, and the names of what.
-	SetPending(h *inventory.Host, what ...string)
+	// Announce notes that something on h would change.
+	Announce(h *inventory.Host, a Announcement)
 }
 
-// Announced is what a dry run would have changed by now, for Hosts to embed. The zero value is ready.
-type Announced struct {
+// Announcement is a change that a dry run would make.
+type Announcement struct {
+	Builtin string
+	Object  string   // what its call is about, see Event
+	Writes  []string // the change's
+}
+
+// Announcements is what a dry run would have changed by now, for Hosts to embed. The zero value is ready.
+type Announcements struct {
 	mu sync.Mutex
-	on map[string]map[string]bool // by host, and name
+	on map[string][]Announcement // by host
 }
 
-// Pending is Hosts' method.
-func (a *Announced) Pending(h *inventory.Host, what string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.on[h.Name][what]
+// Announced is Hosts' method.
+func (all *Announcements) Announced(h *inventory.Host) []Announcement {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	return slices.Clip(all.on[h.Name])
 }
 
-// SetPending is Hosts' method.
-func (a *Announced) SetPending(h *inventory.Host, what ...string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.on == nil {
-		a.on = map[string]map[string]bool{}
+// Announce is Hosts' method.
+func (all *Announcements) Announce(h *inventory.Host, a Announcement) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.on == nil {
+		all.on = map[string][]Announcement{}
 	}
-	if a.on[h.Name] == nil {
-		a.on[h.Name] = map[string]bool{"": true} // something
-	}
-	for _, name := range what {
-		a.on[h.Name][name] = true
-	}
+	all.on[h.Name] = append(all.on[h.Name], a)
 }
 
 // Event says what one call of a builtin did.
@@ -112,18 +115,34 @@ const (
 type callKey struct{}
 
 // state is what a call's context knows of the run.
-type state struct{ check, pending bool }
+type state struct {
+	check     bool
+	announced []Announcement
+}
 
 // DryRun reports whether ctx is that of a builtin's call in a dry run, and whether something on the
 // call's host would have changed by then: what the look finds may not be what a real run will find.
 func DryRun(ctx context.Context) (dry, pending bool) {
 	s, _ := ctx.Value(callKey{}).(state)
-	return s.check, s.check && s.pending
+	return s.check, len(s.announced) > 0
+}
+
+// Unread returns the files that a dry run would have written on the call's host by then, and nobody read: since the last change
+// that reads them all. It reports whether there was one.
+func Unread(ctx context.Context, reads func(Announcement) bool) (files []string, read bool) {
+	s, _ := ctx.Value(callKey{}).(state)
+	for _, a := range slices.Backward(s.announced) {
+		if reads(a) {
+			return files, true
+		}
+		files = append(files, a.Writes...)
+	}
+	return files, false
 }
 
 // contextOf returns the context that a builtin called on the host gets.
 func (s *Scope) contextOf(on *inventory.Host) context.Context {
-	return context.WithValue(s.Context, callKey{}, state{s.Check, s.Check && s.Hosts.Pending(on, "")})
+	return context.WithValue(s.Context, callKey{}, state{s.Check, s.Hosts.Announced(on)})
 }
 
 // Files finds the files of the project that scripts name.

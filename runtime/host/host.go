@@ -47,7 +47,7 @@ type Reader interface {
 	// code is not an error: it is in the Output.
 	Look(ctx context.Context, c Command) (Output, error)
 
-	// Facts describes the machine. It is read once a session.
+	// Facts describes the machine.
 	Facts(ctx context.Context) (Facts, error)
 
 	// Dial connects from inside the machine: network is "tcp" or "unix". For "unix", user

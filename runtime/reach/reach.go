@@ -19,7 +19,7 @@ import (
 
 // Hosts reaches the hosts of an inventory. It is safe for concurrent use.
 type Hosts struct {
-	builtin.Announced
+	builtin.Announcements
 	readOnly bool
 
 	mu      sync.Mutex

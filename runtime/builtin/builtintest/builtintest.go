@@ -202,7 +202,7 @@ func explain(err error) string {
 
 // hosts is one machine under any name.
 type hosts struct {
-	builtin.Announced
+	builtin.Announcements
 	machine Machine
 	check   bool
 }
