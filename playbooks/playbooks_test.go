@@ -73,7 +73,7 @@ func TestGuardServiceMetrics(t *testing.T) {
 	for address, good := range map[string]bool{
 		"": true, "127.0.0.1:9187": true, ":9187": true, "[::1]:9187": true,
 		"9187": false, "127.0.0.1": false, "127.0.0.1:": false, "127.0.0.1:99999": false, "127.0.0.1:foo": false,
-		"http://127.0.0.1:9187": false, "::1:9187": false, "a:b:9187": false,
+		"http://127.0.0.1:9187": false, "::1:9187": false, "a:b:9187": false, "h]:9187": false, "a[b:9187": false, "[[::1]]:9187": false,
 	} {
 		if _, err := loaded(t, "guard_service.star", "", "metrics="+address); good != (err == nil) {
 			t.Errorf("metrics=%s: %v", address, err)

@@ -270,8 +270,9 @@ func (p repositoryParams) planFetch(pins pins, expected *builtin.Change) *builti
 	change := &builtin.Change{Summary: []string{fmt.Sprintf("fetch the key %s from %s", pins, p.KeyURL)}}
 	if expected.Needed() {
 		change.Summary = append(change.Summary, expected.Summary...)
-		change.Diffs = expected.Diffs
+		change.Diffs, change.Writes = expected.Diffs, expected.Writes
 	}
+	change.Writes = append(change.Writes, file.Dated(p.keyPath(".asc"))...)
 	change.Apply = func(ctx context.Context, h host.Host) error {
 		k, err := p.fetchKey(ctx, h)
 		if err == nil {

@@ -46,6 +46,7 @@ func PlanAbsent(ctx context.Context, r host.Reader, p string, recursive bool) (*
 	}
 	return &builtin.Change{
 		Summary: []string{summary},
+		Writes:  []string{path.Dir(p)},
 		Apply:   func(ctx context.Context, h host.Host) error { return h.Remove(ctx, p, recursive) },
 	}, nil
 }

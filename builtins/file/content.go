@@ -95,7 +95,7 @@ func (s Spec) create(summary string) *builtin.Change {
 	return &builtin.Change{
 		Summary: []string{with(summary, size(int64(len(s.Content.Reveal()))), describe(s.Attributes))},
 		Diffs:   []builtin.Diff{s.diff("", nil)},
-		Writes:  []string{s.Path},
+		Writes:  Dated(s.Path),
 		Apply:   s.write,
 	}
 }
@@ -123,6 +123,12 @@ func PlanContentAndParents(ctx context.Context, r host.Reader, s Spec) (*builtin
 // diff is how the file differs from what is there now, or nil.
 func (s Spec) diff(before string, info *host.Info) builtin.Diff {
 	return s.Showing.of(builtin.Diff{Path: s.Path, Before: before, After: s.Content.Reveal(), Secret: s.Content.IsSecret()}, info, s.Mode)
+}
+
+// Dated are the paths that have a new date when a file is put in its place, or made: it and its directory.
+func Dated(p string) []string {
+	p = path.Clean(p)
+	return []string{p, path.Dir(p)}
 }
 
 // write puts the file in its place.
@@ -174,7 +180,7 @@ func planReplace(ctx context.Context, r host.Reader, s Spec, info host.Info, old
 	if !old.read {
 		summary = with(summary, size(info.Size)+" -> "+size(int64(len(s.Content.Reveal()))))
 	}
-	c := &builtin.Change{Summary: []string{summary}, Writes: []string{s.Path}, Apply: s.write}
+	c := &builtin.Change{Summary: []string{summary}, Writes: Dated(s.Path), Apply: s.write}
 	if old.read {
 		c.Diffs = append(c.Diffs, s.diff(old.text, &info))
 	}

@@ -252,7 +252,7 @@ func (o original) plan(ctx context.Context, r host.Reader, p string, info *host.
 	}
 	c := &builtin.Change{
 		Summary: []string{with("change "+p, size(info.Size)+" -> "+size(o.info.Size()))},
-		Writes:  []string{p},
+		Writes:  Dated(p),
 		Apply:   func(ctx context.Context, h host.Host) error { return o.write(ctx, h, p, w.Attributes) },
 	}
 	if o.show && info.Size <= maxShown {
@@ -288,7 +288,7 @@ func (o original) planNew(p string, link *host.Info, w *wanted) (*builtin.Change
 	}
 	c := &builtin.Change{
 		Summary: []string{with(summary, size(o.info.Size()), describe(a))},
-		Writes:  []string{p},
+		Writes:  Dated(p),
 		Apply:   func(ctx context.Context, h host.Host) error { return o.write(ctx, h, p, a) },
 	}
 	if o.show {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
@@ -76,6 +77,9 @@ func makeDirectories(parents []string, p string, a host.Attributes) *builtin.Cha
 		c.Summary = append(c.Summary, "create directory "+dir)
 	}
 	c.Summary = append(c.Summary, with("create directory "+p, describe(a)))
+	for _, dir := range append(slices.Clone(parents), p) {
+		c.Writes = append(c.Writes, Dated(dir)...)
+	}
 	c.Apply = func(ctx context.Context, h host.Host) error {
 		for _, dir := range parents {
 			if err := h.Mkdir(ctx, dir, host.Attributes{}); err != nil && !errors.Is(err, fs.ErrExist) {

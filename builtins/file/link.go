@@ -29,7 +29,7 @@ func checkLink(ctx context.Context, r host.Reader, p linkParams) (*builtin.Chang
 	c := &builtin.Change{
 		Summary: []string{fmt.Sprintf("link %s -> %s", p.Path, p.Target)},
 		Diffs:   []builtin.Diff{{Path: p.Path, After: "link to " + p.Target + "\n"}},
-		Writes:  []string{p.Path},
+		Writes:  Dated(p.Path),
 		Apply:   func(ctx context.Context, h host.Host) error { return h.Symlink(ctx, p.Target, p.Path) },
 	}
 	switch {

@@ -68,6 +68,7 @@ func check(ctx context.Context, r host.Reader, p keptParams) (*builtin.Change, e
 	result := &keptResult{builtin.Secret(p.generate())}
 	return &builtin.Change{
 		Summary: []string{fmt.Sprintf("make a password of %d characters and keep it in %s", p.Length, p.Path)},
+		Writes:  file.Dated(p.Path),
 		Learned: result,
 		Apply: func(ctx context.Context, h host.Host) error {
 			if directory.Needed() {

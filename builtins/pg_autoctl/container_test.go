@@ -154,6 +154,17 @@ if got != `+want+`: fail("waits for a restart: %s" % got)`, check); err != nil {
 	if got := strings.Count(strings.Join(m.Summary(), "\n"), "/postgresql.conf"); got != 2 {
 		m.t.Errorf("a line that is to be written and read once: %q", m.Summary())
 	}
+	other := `file.line(h, pgdata(1) + "/postgresql.conf", line = "work_mem = '9MB'")` + "\n" + strings.Replace(reload, "port(0)", "port(1)", 1)
+	m.Check(names + write + reload + other)
+	if got := strings.Count(strings.Join(m.Summary(), "\n"), "reload PostgreSQL"); got != 2 {
+		m.t.Errorf("two servers, each with a line to read: %q", m.Summary())
+	}
+	const set = `sql.setting(h, {"max_connections": 130}, port = port(0))` + "\n"
+	waits(set, `["max_connections"]`, `["max_connections"]`, true)
+	m.Check(names + write + set + reload)
+	if got := strings.Join(m.Summary(), "\n"); strings.Contains(got, "reload PostgreSQL") {
+		m.t.Errorf("what sql.setting has read is read again: %q", got)
+	}
 	waits(reload, `[]`, `["max_connections"]`, true)
 	m.run(reload)
 	waits(``, `[]`, `["max_connections"]`, false)

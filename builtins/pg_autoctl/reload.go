@@ -86,7 +86,7 @@ func checkReload(ctx context.Context, r host.Reader, p reloadParams) (*builtin.C
 	if err := now.bad(false); err != nil {
 		return nil, err
 	}
-	newer, err := now.newer(ctx, r)
+	newer, err := now.newer(ctx, r, p.target("").Server())
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +100,7 @@ func checkReload(ctx context.Context, r host.Reader, p reloadParams) (*builtin.C
 	return &builtin.Change{
 		Summary: []string{"reload PostgreSQL: newer than its last reload: " + strings.Join(newer, ", ")},
 		Learned: learned,
+		Readers: []string{p.target("").Server()},
 		Apply: func(ctx context.Context, h host.Host) error {
 			if err := postgres.Write(ctx, h, p.target("postgres"), func(conn *pgx.Conn) error {
 				_, err := conn.Exec(ctx, `SELECT pg_reload_conf()`)
@@ -123,31 +124,30 @@ func checkReload(ctx context.Context, r host.Reader, p reloadParams) (*builtin.C
 	}, nil
 }
 
-// reloads reports whether a change has a server read its files.
-func reloads(a builtin.Announcement) bool { return a.Builtin == "pg_autoctl.reload" }
-
 // newer are the files that have changed since they were read, or would have in a dry run.
-func (l loaded) newer(ctx context.Context, r host.Reader) ([]string, error) {
+func (l loaded) newer(ctx context.Context, r host.Reader, server string) ([]string, error) {
+	written, read := builtin.Unread(ctx, server)
 	changed := make([]bool, len(l.Files))
 	looks, inner := errgroup.WithContext(ctx)
 	for i, file := range l.Files {
 		looks.Go(func() error {
-			info, err := r.Stat(inner, file)
+			at := file
+			info, err := r.Stat(inner, at)
 			if err == nil && info.Target != "" { // a link's own time says nothing
-				info, err = r.Stat(inner, absolute(info.Target, file))
+				at = absolute(info.Target, file)
+				info, err = r.Stat(inner, at)
 			}
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil
+				err = nil
 			}
-			changed[i] = err == nil && info.ModTime.After(l.At)
+			changed[i] = slices.Contains(written, at) || !read && info.ModTime.After(l.At)
 			return err
 		})
 	}
 	err := looks.Wait()
-	written, read := builtin.Unread(ctx, reloads)
 	var newer []string
 	for i, file := range l.Files {
-		if changed[i] && !read || slices.Contains(written, file) {
+		if changed[i] {
 			newer = append(newer, file)
 		}
 	}

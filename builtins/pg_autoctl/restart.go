@@ -30,8 +30,11 @@ type waitingParams struct {
 // waiting are the settings that wait for a restart. Once a dry run would have had the server read its files, they do with what these hold now,
 // and with what is not even written.
 func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []string, err error) {
+	if unread, restarted := builtin.Unread(ctx, p.restarted()); restarted && len(unread) == 0 {
+		return nil, nil
+	}
 	condition, args := pendingRestart, []any{}
-	if _, read := builtin.Unread(ctx, reloads); read {
+	if _, read := builtin.Unread(ctx, p.target("").Server()); read {
 		l, err := p.readLoaded(ctx, r)
 		if err != nil {
 			return nil, err
@@ -50,6 +53,9 @@ func readWaiting(ctx context.Context, r host.Reader, p waitingParams) ([]string,
 	}
 	return p.waiting(ctx, r)
 }
+
+// restarted is the reader that a server is when it starts again, as a dry run has it.
+func (s server) restarted() string { return s.target("").Server() + ", started again" }
 
 // running is what a restart has to know of a server.
 type running struct {
@@ -93,8 +99,8 @@ func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin
 		return nil, err
 	}
 	if !now.InRecovery && now.Feeds {
-		return nil, fmt.Errorf("this is the primary, and its restart might be a failover: restart the standbys first, switch over with pg_autoctl.perform, "+
-			"and restart this one as a standby (settings that wait: %s)", strings.Join(waiting, ", "))
+		return nil, fmt.Errorf("this is the primary, and its restart might be a failover: restart the standbys first, and switch over with pg_autoctl.perform, "+
+			"which restarts this one (settings that wait: %s)", strings.Join(waiting, ", "))
 	}
 	if active, err := activeState(ctx, r, p.Service); err != nil {
 		return nil, err
@@ -111,6 +117,7 @@ func checkRestart(ctx context.Context, r host.Reader, p restartParams) (*builtin
 	}
 	return &builtin.Change{
 		Summary: []string{"restart PostgreSQL " + why},
+		Readers: []string{p.target("").Server(), p.restarted()},
 		Apply: func(ctx context.Context, h host.Host) error {
 			// Not pg_ctl restart: pg_autoctl, which sees the server gone, would be quicker. Nor does pg_ctl wait: it would not see that the server
 			// has stopped where pg_autoctl starts it again between two looks, and wait for that one.

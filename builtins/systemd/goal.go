@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,11 @@ func (g goal) plan(ctx context.Context, r host.Reader, u unit, fresh bool) (*bui
 	if len(s.lines) == 0 {
 		return nil, nil
 	}
-	return &builtin.Change{Summary: s.lines, Apply: s.apply}, nil
+	change := &builtin.Change{Summary: s.lines, Apply: s.apply}
+	if s.run == "start" || s.run == "restart" {
+		change.Readers = []string{u.reader()}
+	}
+	return change, nil
 }
 
 // planRun decides whether the unit is started, restarted or stopped.
@@ -84,7 +89,7 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		return nil
 	}
 	why := g.restart
-	written, started := builtin.Unread(ctx, u.starts)
+	written, started := builtin.Unread(ctx, u.reader())
 	for _, path := range g.newer {
 		if why != "" {
 			break
@@ -111,11 +116,8 @@ func endsError(name string) error {
 	return fmt.Errorf("state: %s is of Type=oneshot and is gone when its work is done: it cannot be kept started; set RemainAfterExit=yes in it, or give state = None and run it with systemd.restarted or a timer", name)
 }
 
-// starts reports whether a change starts the unit, or starts it again.
-func (u unit) starts(a builtin.Announcement) bool {
-	name, err := unitName(a.Object)
-	return err == nil && name == u.name && (a.Builtin == "systemd.started" || a.Builtin == "systemd.restarted")
-}
+// reader is the unit as what reads files when it is started, see Change.
+func (u unit) reader() string { return cmp.Or(u.id, u.name) }
 
 // olderThan reports whether the unit was started before a file was last changed. See the package comment
 // for why times may be compared. A file that is not there is no reason.

@@ -88,7 +88,7 @@ func checkRestarted(ctx context.Context, r host.Reader, p restartedParams) (*bui
 	if u.needReload {
 		lines = append([]string{"reload systemd's configuration"}, lines...)
 	}
-	return &builtin.Change{Summary: lines, Apply: func(ctx context.Context, h host.Host) error {
+	return &builtin.Change{Summary: lines, Readers: []string{u.reader()}, Apply: func(ctx context.Context, h host.Host) error {
 		c := &control{h, p.runParams}
 		a := c.attempt(ctx, "restart", u.name)
 		if u.needReload {

@@ -149,6 +149,16 @@ func testRestart(m machine) {
 ` + started)
 	m.summary("set mode 0600 of /etc/other.conf")
 
+	// One restart is enough, whoever would make it, and a directory is newer when something in it comes or goes.
+	m.Check(`file.content(h, "/etc/other.conf", content = "x")
+` + strings.Replace(content("one"), `\n")`, `\n", restart_if_newer = ["/etc/other.conf"])`, 1) + "\n" + started)
+	m.summary("restart test.service: it was started before /etc/other.conf was changed")
+	m.Check(`file.absent(h, "/etc/other.conf")
+systemd.started(h, "test", restart_if_newer = ["/etc/other.conf", "/etc"])
+systemd.started(h, "test", restart_if_newer = ["/etc/other.conf", "/etc"])`)
+	m.summary("remove file /etc/other.conf", "restart test.service: it was started before /etc was changed")
+	m.sh("rm /etc/other.conf")
+
 	// A file from the future would have it restarted in every run.
 	m.sh("touch -d '1 hour' /etc/test.conf")
 	m.Run(`systemd.started(h, "test", restart_if_newer = "/etc/test.conf")`)
@@ -198,6 +208,8 @@ func testDropin(m machine) {
 	if got := m.sh("cat /proc/$(systemctl show --property=MainPID --value test)/limits | grep -c '^Max open files *4096 '"); got != "1" {
 		m.t.Error("the drop-in has no effect")
 	}
+	m.Check(content("two") + "\n" + dropin)
+	m.summary("reload systemd's configuration", "restart test.service: its file changes")
 	m.Run(content("one"))
 	m.summary()
 

@@ -84,6 +84,7 @@ func (p authorityParams) renew(cert *x509.Certificate, key *ecdsa.PrivateKey, di
 	}
 	return &builtin.Change{
 		Summary: []string{summary},
+		Writes:  append(file.Dated(path.Join(p.Directory, authorityKey)), path.Join(p.Directory, authorityCertificate)),
 		Learned: learned(cert),
 		Apply: func(ctx context.Context, h host.Host) error {
 			if directory.Needed() {

@@ -147,8 +147,9 @@ type Change struct {
 	// Diffs shows what changes in files and settings, for --diff. Apply may replace them, too.
 	Diffs []Diff
 
-	// Writes are the files that have another content then. In a dry run those who would read them learn of it by Unread.
-	Writes []string
+	// Writes are the paths with a new date then: of files with another content, and of directories that get or lose an entry. Readers are the
+	// names of those who then read their files again: a unit that is started, a server that reloads. A dry run has what Unread says of both.
+	Writes, Readers []string
 
 	// Apply makes the change. A nil Apply means that there is nothing to change.
 	Apply func(ctx context.Context, h host.Host) error
@@ -178,6 +179,7 @@ func Join(changes ...*Change) *Change {
 		all.Summary = append(all.Summary, c.Summary...)
 		all.Diffs = append(all.Diffs, c.Diffs...)
 		all.Writes = append(all.Writes, c.Writes...)
+		all.Readers = append(all.Readers, c.Readers...)
 	}
 	all.Apply = func(ctx context.Context, h host.Host) error {
 		for _, c := range needed {

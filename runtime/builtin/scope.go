@@ -51,9 +51,8 @@ type Hosts interface {
 
 // Announcement is a change that a dry run would make.
 type Announcement struct {
-	Builtin string
-	Object  string   // what its call is about, see Event
-	Writes  []string // the change's
+	Builtin, Object string   // see Event
+	Writes, Readers []string // see Change
 }
 
 // Announcements is what a dry run would have changed by now, for Hosts to embed. The zero value is ready.
@@ -127,17 +126,17 @@ func DryRun(ctx context.Context) (dry, pending bool) {
 	return s.check, len(s.announced) > 0
 }
 
-// Unread returns the files that a dry run would have written on the call's host by then, and nobody read: since the last change
-// that reads them all. It reports whether there was one.
-func Unread(ctx context.Context, reads func(Announcement) bool) (files []string, read bool) {
+// Unread returns what a dry run would have written on the call's host by then since a reader read its files, and whether that was
+// in this dry run at all.
+func Unread(ctx context.Context, reader string) (paths []string, read bool) {
 	s, _ := ctx.Value(callKey{}).(state)
 	for _, a := range slices.Backward(s.announced) {
-		if reads(a) {
-			return files, true
+		if slices.Contains(a.Readers, reader) {
+			return paths, true
 		}
-		files = append(files, a.Writes...)
+		paths = append(paths, a.Writes...)
 	}
-	return files, false
+	return paths, false
 }
 
 // contextOf returns the context that a builtin called on the host gets.

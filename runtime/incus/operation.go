@@ -41,7 +41,7 @@ func (s *Server) finish(ctx context.Context, op client.Operation) (*api.Operatio
 	return got, nil
 }
 
-// again repeats a read-merge-write while somebody else writes in between, and a change of an instance
+// again repeats a change: a read-merge-write while somebody else writes in between, and a change of an instance
 // while the daemon is busy with another: with the creation that an interrupted run left behind, for
 // one, which may then start the instance. Nor is it the daemon's last word on a bridge where an interface, of a container that
 // stopped, went away while it listed them.
@@ -53,8 +53,12 @@ func again(ctx context.Context, try func() error) error {
 			return nil
 		case api.StatusErrorCheck(err, http.StatusPreconditionFailed) && outrun < 5:
 			outrun++
-		case strings.Contains(err.Error(), "Instance is busy running"), strings.Contains(err.Error(), "Failed to delete bridge children interfaces") && outrun < 5:
+		case strings.Contains(err.Error(), "Failed to delete bridge children interfaces") && outrun < 5:
 			outrun++
+			if host.Pause(ctx, pollEvery) != nil {
+				return err
+			}
+		case strings.Contains(err.Error(), "Instance is busy running"):
 			if host.Pause(ctx, pollEvery) != nil {
 				return err
 			}
