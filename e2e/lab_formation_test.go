@@ -66,7 +66,7 @@ func TestMemory(t *testing.T) {
 	}
 	noRestart := func(r result) {
 		t.Helper()
-		if strings.Contains(r.out, "pg_autoctl.restart") || strings.Contains(r.out, "switchover") {
+		if strings.Contains(r.out, "pg_autoctl.restart") || strings.Contains(r.out, "pg_autoctl.perform") {
 			t.Errorf("a restart that there would not be:\n%s", r.out)
 		}
 	}
