@@ -135,6 +135,8 @@ func (t Target) explain(config *pgx.ConnConfig, err error) error {
 			advice = "pg_hba.conf asks for a password on the socket: add a line \"local all postgres peer\" above, or give uri"
 		}
 		return &Error{to + join(describe(answer), advice), err, missing}
+	case local && (errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err)):
+		return &Error{to + fmt.Sprintf("no answer in time (%s at most): the server, or its machine, is busy, or hangs", config.ConnectTimeout), err, false}
 	case errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
 		return &Error{to + fmt.Sprintf("no answer within %s: is the address right, and does a firewall let it through?", config.ConnectTimeout), err, false}
 	case errors.Is(err, fs.ErrNotExist):
