@@ -101,7 +101,7 @@ func Module() builtin.Module {
 			},
 			&builtin.Action[performParams]{
 				Name: "perform",
-				Doc: "Makes another node the primary and waits until the formation is settled again. A promotion of the primary changes nothing; " +
+				Doc: "Makes another node the primary and waits until the formation is settled again, with the old one restarted as a standby where it is there. A promotion of the primary changes nothing; " +
 					"a switchover wants a healthy formation, a failover only one that the monitor lets fail over. Call it for the monitor's host.",
 				Defaults: performParams{registry: onMonitor},
 				Result:   performResult{},
@@ -132,14 +132,14 @@ func Module() builtin.Module {
 			},
 			&builtin.Look[waitingParams, []string]{
 				Name:     "pending_restart",
-				Doc:      "Returns the names of the settings of the host's PostgreSQL that wait for a restart. A dry run that would have changed something on the host counts those, too, that are written and not read yet.",
+				Doc:      "Returns the names of the settings of the host's PostgreSQL that wait for a restart. A dry run that would have had it read its files counts those, too, that are written and not read yet.",
 				Defaults: waitingParams{server: at},
 				Run:      readWaiting,
 			},
 			&builtin.Action[restartParams]{
 				Name: "restart",
 				Doc: "Restarts the host's PostgreSQL where settings wait for that; pg_autoctl starts it again. " +
-					"On a primary with standbys, where it would be a failover, it is refused: switch over first.",
+					"On a primary with standbys, where it would be a failover, it is refused: switch over instead, which restarts it as a standby.",
 				Defaults: restartParams{waitingParams: waitingParams{server: at}, Service: made.Service, Timeout: 2 * time.Minute},
 				Check:    checkRestart,
 			},
