@@ -55,7 +55,7 @@ type server struct {
 
 	mu       sync.Mutex
 	last     error // of the latest attempt
-	answered error // the latest that the server itself gave
+	answered error // the latest that came of what the server said: an error of its own, a certificate
 }
 
 func newCluster(p writesParams) (cluster, error) {
@@ -219,7 +219,7 @@ func (s *server) connect(ctx context.Context, validate pgconn.ValidateConnectFun
 		if ctx.Err() == nil && validate != nil {
 			s.mu.Lock()
 			s.last = err
-			if answer := (*pgconn.PgError)(nil); errors.As(err, &answer) {
+			if errors.As(err, new(*pgconn.PgError)) || errors.As(err, new(*tls.CertificateVerificationError)) {
 				s.answered = err
 			}
 			s.mu.Unlock()

@@ -210,12 +210,18 @@ func (s *Server) DeleteInstance(ctx context.Context, name string, force bool) er
 	ctx, cancel := bounded(ctx, writeTimeout)
 	defer cancel()
 	return s.deletion(ctx, name, again(ctx, func() error {
-		if force {
-			if err := s.Stop(ctx, name, true); err != nil {
+		for tries := 1; ; tries++ {
+			if force {
+				if err := s.Stop(ctx, name, true); err != nil {
+					return err
+				}
+			}
+			err := s.deleteOnce(ctx, name)
+			if !force || err == nil || !strings.Contains(err.Error(), "Instance is running") || tries == 5 {
 				return err
 			}
+			// Something has started it since, such as a creation that was given up.
 		}
-		return s.deleteOnce(ctx, name)
 	}))
 }
 
