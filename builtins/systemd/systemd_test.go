@@ -371,7 +371,7 @@ func testStart(m machine) {
 	}
 	// One that takes its time is waited for by the next run, too: it is on its way.
 	m.Run(`systemd.stopped(h, "test")`)
-	m.sh("systemctl start --no-block test")
+	m.sh("systemctl start --no-block test; timeout 10 sh -c 'until systemctl show --property=ActiveState --value test | grep -qx \"activating\\|active\"; do :; done'")
 	m.Run(`systemd.started(h, "test")`)
 	m.summary()
 
