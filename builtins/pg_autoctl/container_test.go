@@ -159,8 +159,12 @@ if got != `+want+`: fail("waits for a restart: %s" % got)`, check); err != nil {
 	if got := strings.Count(strings.Join(m.Summary(), "\n"), "reload PostgreSQL"); got != 2 {
 		m.t.Errorf("two servers, each with a line to read: %q", m.Summary())
 	}
+	again := `pg_autoctl.restart(h, pgdata(0), port = port(0), service = service(0), force = True)` + "\n"
+	waits(write+reload+again, unwritten, `[]`, true) // it has been started with them
+	waits(again+write+reload, unwritten, `["shared_buffers"]`, true)
 	const set = `sql.setting(h, {"max_connections": 130}, port = port(0))` + "\n"
 	waits(set, `["max_connections"]`, `["max_connections"]`, true)
+	waits(again+set, `["max_connections"]`, `["max_connections"]`, true)
 	m.Check(names + write + set + reload)
 	if got := strings.Join(m.Summary(), "\n"); strings.Contains(got, "reload PostgreSQL") {
 		m.t.Errorf("what sql.setting has read is read again: %q", got)

@@ -101,7 +101,7 @@ func Module() builtin.Module {
 			},
 			&builtin.Action[performParams]{
 				Name: "perform",
-				Doc: "Makes another node the primary and waits until the formation is settled again, with the old one restarted as a standby where it is there. A promotion of the primary changes nothing; " +
+				Doc: "Makes another node the primary. A failover ends with that, for the old one may be gone; the others wait until the formation is settled again, with the old one restarted as a standby. A promotion of the primary changes nothing; " +
 					"a switchover wants a healthy formation, a failover only one that the monitor lets fail over. Call it for the monitor's host.",
 				Defaults: performParams{registry: onMonitor},
 				Result:   performResult{},

@@ -140,7 +140,7 @@ func (l loaded) newer(ctx context.Context, r host.Reader, server string) ([]stri
 			if errors.Is(err, fs.ErrNotExist) {
 				err = nil
 			}
-			changed[i] = slices.Contains(written, at) || !read && info.ModTime.After(l.At)
+			changed[i] = slices.Contains(written, file) || slices.Contains(written, at) || !read && info.ModTime.After(l.At)
 			return err
 		})
 	}

@@ -30,14 +30,19 @@ type waitingParams struct {
 // waiting are the settings that wait for a restart. Once a dry run would have had the server read its files, they do with what these hold now,
 // and with what is not even written.
 func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []string, err error) {
-	if unread, restarted := builtin.Unread(ctx, p.restarted()); restarted && len(unread) == 0 {
+	sinceStart, restarted := builtin.Unread(ctx, p.restarted())
+	sinceRead, read := builtin.Unread(ctx, p.target("").Server())
+	if restarted && len(sinceStart) == len(sinceRead) { // nothing was written, and then read
 		return nil, nil
 	}
 	condition, args := pendingRestart, []any{}
-	if _, read := builtin.Unread(ctx, p.target("").Server()); read {
+	if read {
 		l, err := p.readLoaded(ctx, r)
 		if err != nil {
 			return nil, err
+		}
+		if restarted {
+			l.PendingRestart = []string{}
 		}
 		condition, args = `name = ANY ($1) OR context = 'postmaster' AND name = ANY ($2)`, []any{l.PendingRestart, []string(p.Unwritten)}
 	}

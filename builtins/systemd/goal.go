@@ -94,7 +94,7 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		if why != "" {
 			break
 		}
-		older := slices.Contains(written, path)
+		older := slices.Contains(written, strings.TrimRight(path, "/"))
 		if !older && !started {
 			var err error
 			if older, err = u.olderThan(ctx, r, path); err != nil {

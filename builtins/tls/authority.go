@@ -82,9 +82,13 @@ func (p authorityParams) renew(cert *x509.Certificate, key *ecdsa.PrivateKey, di
 	if err != nil {
 		return nil, err
 	}
+	writes := file.Dated(path.Join(p.Directory, authorityCertificate))
+	if !known {
+		writes = append(writes, path.Join(p.Directory, authorityKey))
+	}
 	return &builtin.Change{
 		Summary: []string{summary},
-		Writes:  append(file.Dated(path.Join(p.Directory, authorityKey)), path.Join(p.Directory, authorityCertificate)),
+		Writes:  writes,
 		Learned: learned(cert),
 		Apply: func(ctx context.Context, h host.Host) error {
 			if directory.Needed() {

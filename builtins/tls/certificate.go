@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ func checkCertificate(ctx context.Context, r host.Reader, p certificateParams) (
 	if ca == nil { // in a dry run only: the authority itself would be made
 		return &builtin.Change{
 			Summary: []string{fmt.Sprintf("give %s a certificate (%s), by an authority that is yet to be made", want.common(), p.Path)},
-			Writes:  []string{p.Path, p.Key, p.CA},
+			Writes:  slices.Concat(file.Dated(p.Path), file.Dated(p.Key), file.Dated(p.CA)),
 			Apply:   func(context.Context, host.Host) error { return errors.New("internal error: applied in a dry run") },
 		}, nil
 	}

@@ -221,6 +221,9 @@ func (s *Server) DeleteInstance(ctx context.Context, name string, force bool) er
 				return err
 			}
 			// Something has started it since, such as a creation that was given up.
+			if host.Pause(ctx, pollEvery) != nil {
+				return err
+			}
 		}
 	}))
 }

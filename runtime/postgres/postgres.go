@@ -101,13 +101,13 @@ func (t Target) named() Target {
 	return t
 }
 
-// Server names the server on the host, however it is connected to; "" where a URI says which.
+// Server names the server on the host by its socket; "" where a URI says which.
 func (t Target) Server() string {
 	if t.URI.Reveal() != "" {
 		return ""
 	}
 	t = t.named()
-	return fmt.Sprintf("PostgreSQL on port %d of %s", t.Port, t.Socket)
+	return fmt.Sprintf("PostgreSQL on port %d of %s", t.Port, path.Clean(t.Socket))
 }
 
 // Read runs look in a READ ONLY transaction. Its connection is kept for the next Read (see host.Keeper).
