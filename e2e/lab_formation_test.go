@@ -119,6 +119,22 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// Where a standby alone waits for a restart, the primary stays as it is.
+func TestStandbyAloneWaits(t *testing.T) {
+	l := newLab(t)
+	standby := l.one("secondary")
+	alter := func(statement string) {
+		l.shell(standby, `cd /; runuser -u postgres -- psql -XqAt -c "ALTER SYSTEM `+statement+`" -c "SELECT pg_reload_conf()"`)
+	}
+	t.Cleanup(func() { run(command("postgres_ha.star")).check(t, 0) })
+	t.Cleanup(func() { alter("RESET max_worker_processes") })
+	alter("SET max_worker_processes = 11")
+	r := l.exits(0, command("postgres_ha.star"), standby+": pg_autoctl.restart: restart PostgreSQL for max_worker_processes")
+	if strings.Contains(r.out, "pg_autoctl.perform") || l.one("secondary") != standby {
+		t.Errorf("the primary does not wait, and was switched over:\n%s", r.out)
+	}
+}
+
 // A server that pg_autoctl starts again before anybody has seen that it stopped is restarted.
 func TestRestarts(t *testing.T) {
 	l := newLab(t)

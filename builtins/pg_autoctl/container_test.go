@@ -136,8 +136,8 @@ if got != `+want+`: fail("waits for a restart: %s" % got)`, check); err != nil {
 			m.t.Errorf("dry run: %t: %v", check, err)
 		}
 	}
-	const restart = `pg_autoctl.restart(h, pgdata(0), port = port(0), service = service(0), `
 	const (
+		restart   = `pg_autoctl.restart(h, pgdata(0), port = port(0), service = service(0), `
 		reload    = `pg_autoctl.reload(h, port = port(0))` + "\n"
 		write     = `file.line(h, pgdata(0) + "/postgresql.conf", line = "work_mem = '9MB'")` + "\n"
 		unwritten = `["work_mem", "shared_buffers", "no_such"]`
@@ -159,7 +159,7 @@ if got != `+want+`: fail("waits for a restart: %s" % got)`, check); err != nil {
 	if got := strings.Count(strings.Join(m.Summary(), "\n"), "reload PostgreSQL"); got != 2 {
 		m.t.Errorf("two servers, each with a line to read: %q", m.Summary())
 	}
-	again := `pg_autoctl.restart(h, pgdata(0), port = port(0), service = service(0), force = True)` + "\n"
+	const again = restart + `force = True)` + "\n"
 	waits(write+reload+again, unwritten, `[]`, true) // it has been started with them
 	waits(again+write+reload, unwritten, `["shared_buffers"]`, true)
 	const set = `sql.setting(h, {"max_connections": 130}, port = port(0))` + "\n"

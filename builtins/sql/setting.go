@@ -104,7 +104,7 @@ func checkSetting(ctx context.Context, r host.Reader, p settingParams) (*builtin
 	} else {
 		change.Diffs = []builtin.Diff{{Path: "postgresql.auto.conf", Before: lines[0], After: lines[1]}}
 	}
-	change.Writes, change.Readers = []string{"postgresql.auto.conf"}, []string{p.target().Server()}
+	change.Writes, change.Readers = []string{"postgresql.auto.conf"}, []string{p.target().Server()} // which alone reads it, in PGDATA
 	change.Apply = func(ctx context.Context, h host.Host) error {
 		return p.write(ctx, h, func(ctx context.Context, conn *pgx.Conn) error {
 			if err := todo.run(ctx, conn, oneByOne); err != nil {

@@ -209,6 +209,9 @@ func plainly(v starlark.Value) string {
 	return v.String()
 }
 
+// several is what follows the first of several assignments in one.
+var several = regexp.MustCompile(` [A-Za-z0-9_]+=`)
+
 // paramValue finds a param's value, and where it came from: -e, the inventory, the default.
 func (l *loader) paramValue(p Param) (starlark.Value, string, error) {
 	if g, ok := l.given[p.Name]; ok {
@@ -278,8 +281,6 @@ func parseBool(g given) (starlark.Value, error) {
 	}
 	return nil, fmt.Errorf("%s: %q is neither true nor false", g.source, g.text)
 }
-
-var several = regexp.MustCompile(` [a-z_]+=`)
 
 var paramTypes = []string{"string", "int", "float", "bool", "duration", "list", "secret", "any"}
 
