@@ -124,10 +124,11 @@ func TestStandbyAloneWaits(t *testing.T) {
 	l := newLab(t)
 	standby := l.one("secondary")
 	alter := func(statement string) {
-		l.shell(standby, `cd /; runuser -u postgres -- psql -XqAt -c "ALTER SYSTEM `+statement+`" -c "SELECT pg_reload_conf()"`)
+		l.shell(standby, `cd /; runuser -u postgres -- psql -XqAt -c "ALTER SYSTEM `+statement+`" -c "SELECT pg_reload_conf()"
+timeout 20 sh -c 'until runuser -u postgres -- psql -XqAtc "SELECT pending_restart FROM pg_settings WHERE name = \$\$max_worker_processes\$\$" | grep -qx t; do :; done'`)
 	}
 	t.Cleanup(func() { run(command("postgres_ha.star")).check(t, 0) })
-	t.Cleanup(func() { alter("RESET max_worker_processes") })
+	defer alter("RESET max_worker_processes") // while the test's context lasts
 	alter("SET max_worker_processes = 11")
 	r := l.exits(0, command("postgres_ha.star"), standby+": pg_autoctl.restart: restart PostgreSQL for max_worker_processes")
 	if strings.Contains(r.out, "pg_autoctl.perform") || l.one("secondary") != standby {
