@@ -76,15 +76,44 @@ func checkConfig(ctx context.Context, r host.Reader, p configParams) (*builtin.C
 		if err := h.WriteFile(ctx, files.reload(), strings.NewReader(mark), host.Attributes{Owner: osUser, Group: osUser}); err != nil {
 			return err
 		}
-		for _, key := range differ {
-			if err := s.autoctl(ctx, h, p.PGData, "config", "set", "--pgdata", p.PGData, key, p.Settings[key]); err != nil {
-				return err
-			}
-		}
-		if err := s.reload(ctx, h, p.PGData); err != nil {
+		if err := s.set(ctx, h, files, p.Settings, differ); err != nil {
 			return err
 		}
 		return h.Remove(ctx, files.reload(), false)
 	}
 	return change, nil
+}
+
+// set changes pg_autoctl.cfg, and lets the service read it. A service that reads the file writes it, too, so that what is
+// set at that moment fails, or is lost again: three times are enough.
+func (s service) set(ctx context.Context, h host.Host, files layout, settings map[string]string, keys []string) error {
+	once := func() error {
+		for _, key := range keys {
+			if err := s.autoctl(ctx, h, files.pgdata, "config", "set", "--pgdata", files.pgdata, key, settings[key]); err != nil {
+				return err
+			}
+		}
+		if err := s.reload(ctx, h, files.pgdata); err != nil {
+			return err
+		}
+		found, err := readSettings(ctx, h, files)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			if found[key] != settings[key] {
+				return fmt.Errorf("pg_autoctl was told to set %s to %s, and %s says %q: write the value as pg_autoctl does", key, settings[key], files.settings(), found[key])
+			}
+		}
+		return nil
+	}
+	for tries := 3; ; tries-- {
+		err := once()
+		if _, away := errors.AsType[*host.Unreachable](err); err == nil || away || tries == 1 {
+			return err
+		}
+		if err := host.Pause(ctx, pollEvery); err != nil {
+			return err
+		}
+	}
 }

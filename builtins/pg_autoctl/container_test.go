@@ -20,15 +20,20 @@ type machine struct {
 	host *breaking
 }
 
-// breaking is a Host on which one pg_autoctl command fails, as if the run were cut off there.
+// breaking is a Host on which one pg_autoctl command fails, as if the run were cut off there, or comes to nothing.
 type breaking struct {
 	host.Host
-	at string
+	at   string
+	lost int // settings whose change the service writes over at once
 }
 
 func (b *breaking) Run(ctx context.Context, c host.Command) (host.Output, error) {
 	if b.at != "" && strings.HasPrefix(strings.Join(c.Argv, " "), "pg_autoctl "+b.at) {
 		return host.Output{}, errors.New("cut off")
+	}
+	if b.lost > 0 && strings.HasPrefix(strings.Join(c.Argv, " "), "pg_autoctl config set") {
+		b.lost--
+		return host.Output{}, nil
 	}
 	return b.Host.Run(ctx, c)
 }
@@ -95,7 +100,7 @@ func TestContainer(t *testing.T) {
 	}{
 		{"another data directory", testAnotherDirectory},
 		{"what waits for a restart, and where it is refused", testRestart},
-		{"settings cut off before the service reads them", testConfigCutOff},
+		{"settings cut off before the service reads them, or written over", testConfigCutOff},
 		{"another address of the monitor", testMonitorMoved},
 		{"a node that the monitor does not know and that does not run", testUnknownNode},
 	} {
@@ -201,6 +206,19 @@ func testConfigCutOff(m machine) {
 	if r := m.run(config); r.Changed() {
 		m.t.Errorf("changes again: %q", m.Summary())
 	}
+
+	other := strings.Replace(config, ": 9", ": 11", 1)
+	m.host.lost = 2
+	m.run(other)
+	if r := m.run(other); r.Changed() {
+		m.t.Errorf("what the service wrote over is lost: %q", m.Summary())
+	}
+	m.host.lost = 3
+	if _, err := m.Try(names+config, false); err == nil || !strings.Contains(err.Error(), `set timeout.network_partition_timeout to 9, and`) {
+		m.t.Errorf("a setting that is never taken: %v", err)
+	}
+	m.host.lost = 0
+	m.run(config)
 }
 
 // A node that reports to another address is not left waiting for a monitor that it does not find.

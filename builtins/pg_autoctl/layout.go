@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -171,6 +172,12 @@ func (l layout) holdsNode(ctx context.Context, r host.Reader) (bool, error) {
 // readSettings reads pg_autoctl.cfg: option by section.option.
 func readSettings(ctx context.Context, r host.Reader, l layout) (map[string]string, error) {
 	content, err := r.ReadFile(ctx, l.settings())
+	// A pg_autoctl that is told to reload empties the file, and writes it again.
+	for end := time.Now().Add(time.Second); err == nil && len(content) == 0 && time.Now().Before(end); {
+		if err = host.Pause(ctx, time.Millisecond); err == nil {
+			content, err = r.ReadFile(ctx, l.settings())
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, host.NotThere("%s is not there: pg_autoctl has created nothing in %s yet", l.settings(), l.pgdata)
 	}

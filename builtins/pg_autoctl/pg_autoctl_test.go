@@ -167,6 +167,30 @@ func TestWaitFor(t *testing.T) {
 	})
 }
 
+// written is a machine on which pg_autoctl writes its file: at first there is nothing in it.
+type written struct {
+	host.Reader
+	empty int
+}
+
+func (w *written) ReadFile(context.Context, string) ([]byte, error) {
+	if w.empty--; w.empty >= 0 {
+		return nil, nil
+	}
+	return []byte("[timeout]\nnetwork_partition_timeout = 9\n"), nil
+}
+
+func TestReadSettingsWhileWritten(t *testing.T) {
+	for empty, want := range map[int]string{0: "9", 3: "9", 1 << 30: ""} {
+		synctest.Test(t, func(t *testing.T) {
+			got, err := readSettings(t.Context(), &written{empty: empty}, layout{"/var/lib/postgresql", "/srv/pg"})
+			if err != nil || got["timeout.network_partition_timeout"] != want {
+				t.Errorf("empty for %d looks: got %q, %v", empty, got, err)
+			}
+		})
+	}
+}
+
 // disk is a machine that has nothing but files.
 type disk struct {
 	host.Reader
