@@ -47,16 +47,16 @@ const pendingRestart = `pending_restart AND name NOT IN ('primary_conninfo', 'pr
 // restart can change tells after a reload: it is pending, or it is bad. A row without a file is about a setting that was
 // taken out of the files, and that only a restart gives up.
 func (s server) readLoaded(ctx context.Context, r host.Reader) (l loaded, err error) {
-	err = postgres.Read(ctx, r, s.target("postgres"), func(tx *postgres.Tx) error {
+	err = postgres.Read(ctx, r, s.any(), func(tx *postgres.Tx) error {
 		return tx.QueryRow(ctx, `
-			WITH file_setting AS MATERIALIZED (SELECT * FROM pg_file_settings WHERE sourcefile IS NOT NULL),
-			     pending AS (SELECT name FROM pg_settings WHERE `+pendingRestart+`),
+			WITH setting AS MATERIALIZED (SELECT name, setting, context, sourcefile, pending_restart FROM pg_settings),
+			     file_setting AS MATERIALIZED (SELECT * FROM pg_file_settings WHERE sourcefile IS NOT NULL),
 			     dir AS (SELECT current_setting('data_directory') AS d)
 			SELECT pg_conf_load_time(),
 			  ARRAY(SELECT DISTINCT CASE WHEN f LIKE '/%' THEN f ELSE d || '/' || f END FROM dir, (
 			          SELECT sourcefile FROM file_setting
-			          UNION SELECT sourcefile FROM pg_settings
-			          UNION SELECT setting FROM pg_settings WHERE name IN
+			          UNION SELECT sourcefile FROM setting
+			          UNION SELECT setting FROM setting WHERE name IN
 			            ('config_file', 'hba_file', 'ident_file', 'ssl_cert_file', 'ssl_key_file', 'ssl_ca_file', 'ssl_crl_file')
 			          UNION SELECT 'postgresql.auto.conf') AS files(f) WHERE f <> ''),
 			  ARRAY(SELECT concat_ws(': ', sourcefile || ':' || sourceline, name, error) FROM file_setting
@@ -64,10 +64,10 @@ func (s server) readLoaded(ctx context.Context, r host.Reader) (l loaded, err er
 			        UNION ALL SELECT current_setting('hba_file') || ':' || line_number || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL
 			        UNION ALL SELECT current_setting('ident_file') || ':' || line_number || ': ' || error FROM pg_ident_file_mappings WHERE error IS NOT NULL),
 			  ARRAY(SELECT concat_ws(':', sourcefile, sourceline, ' the value of ' || name || ' is not taken') FROM file_setting
-			        WHERE error = 'setting could not be applied' AND name NOT IN (SELECT name FROM pg_settings WHERE context = 'postmaster')),
+			        WHERE error = 'setting could not be applied' AND name NOT IN (SELECT name FROM setting WHERE context = 'postmaster')),
 			  ARRAY(SELECT concat_ws(':', sourcefile, sourceline, ' the value of ' || name || ' is not taken') FROM file_setting
-			        WHERE error = 'setting could not be applied' AND name IN (SELECT name FROM pg_settings WHERE context = 'postmaster' AND NOT pending_restart)),
-			  ARRAY(SELECT name FROM pending ORDER BY 1)`).Scan(&l.At, &l.Files, &l.Errors, &l.Rejected, &l.Undecided, &l.PendingRestart)
+			        WHERE error = 'setting could not be applied' AND name IN (SELECT name FROM setting WHERE context = 'postmaster' AND NOT pending_restart)),
+			  ARRAY(SELECT name FROM setting WHERE `+pendingRestart+` ORDER BY 1)`).Scan(&l.At, &l.Files, &l.Errors, &l.Rejected, &l.Undecided, &l.PendingRestart)
 	})
 	return l, err
 }

@@ -31,6 +31,13 @@ func (s server) target(database string) postgres.Target {
 	return postgres.Target{Socket: s.Socket, Port: s.Port, Database: database}
 }
 
+// any is a database of the server's, for what is the same in all: on a monitor its own does as well as postgres.
+func (s server) any() postgres.Target {
+	t := s.target("postgres")
+	t.Or = MonitorDatabase
+	return t
+}
+
 // member is what a data node's own server says of itself.
 type member struct {
 	InRecovery bool

@@ -62,23 +62,31 @@ func checkRole(ctx context.Context, r host.Reader, p roleParams) (*builtin.Chang
 	}
 	p.quiet = p.Password.Set
 	return p.change(ctx, r, together, func(ctx context.Context, tx *postgres.Tx) (steps, error) {
-		iterations, err := p.lookUp(ctx, tx)
-		if err != nil {
-			return nil, err
+		if p.ValidUntil.Set { // so that the error says so, and not that the role cannot be read
+			if _, err := tx.Exec(ctx, "SELECT "+postgres.QuoteText(p.ValidUntil.Value)+"::timestamptz"); err != nil {
+				return nil, fmt.Errorf("valid_until: %w", err)
+			}
 		}
 		found, err := p.find(ctx, tx)
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case p.State == absent && found == nil:
-			return nil, nil
-		case p.State == absent:
+		if p.State == absent {
+			if found == nil {
+				return nil, nil
+			}
 			return steps{{"drop role " + shown(p.Name), "DROP ROLE " + postgres.QuoteName(p.Name)}}, nil
-		case found == nil:
-			return p.create(iterations), nil
 		}
-		return p.alter(found, iterations), nil
+		password := ""
+		if p.Password.Set && (found == nil || !p.hasPassword(found.verifier)) {
+			if password, err = p.passwordOption(ctx, tx); err != nil {
+				return nil, err
+			}
+		}
+		if found == nil {
+			return p.create(password), nil
+		}
+		return p.alter(found, password), nil
 	})
 }
 
@@ -100,20 +108,6 @@ func (p roleParams) check() error {
 		return fmt.Errorf("connection_limit: %d is not a number of sessions, nor -1", p.ConnectionLimit.Value)
 	}
 	return nil
-}
-
-// lookUp checks what only the server can, and returns how many iterations it wants in a verifier.
-func (p roleParams) lookUp(ctx context.Context, tx *postgres.Tx) (iterations int, err error) {
-	if p.ValidUntil.Set {
-		if _, err := tx.Exec(ctx, "SELECT "+postgres.QuoteText(p.ValidUntil.Value)+"::timestamptz"); err != nil {
-			return 0, fmt.Errorf("valid_until: %w", err)
-		}
-	}
-	if !p.Password.Set {
-		return 0, nil
-	}
-	err = tx.QueryRow(ctx, `SELECT coalesce(current_setting('scram_iterations', true)::int, $1)`, postgres.Iterations).Scan(&iterations)
-	return iterations, err
 }
 
 // find reads the role; nil where there is none. The verifier is read only where a password is declared,
@@ -152,7 +146,8 @@ func (p roleParams) find(ctx context.Context, tx *postgres.Tx) (*role, error) {
 	return &found, nil
 }
 
-func (p roleParams) create(iterations int) steps {
+// create makes the role. password is the option that sets it; empty without one, as for alter.
+func (p roleParams) create(password string) steps {
 	if p.Password.Set && !p.Login.Set {
 		p.Login = builtin.Some(true)
 	}
@@ -171,8 +166,8 @@ func (p roleParams) create(iterations int) steps {
 		options = append(options, "VALID UNTIL "+postgres.QuoteText(p.ValidUntil.Value))
 		words = append(words, "valid until "+p.ValidUntil.Value)
 	}
-	if p.Password.Set {
-		options = append(options, p.passwordOption(iterations))
+	if password != "" {
+		options = append(options, password)
 		words = append(words, "with a password")
 	}
 	statement, summary := "CREATE ROLE "+postgres.QuoteName(p.Name), "create role "+shown(p.Name)
@@ -186,7 +181,7 @@ func (p roleParams) create(iterations int) steps {
 	return todo
 }
 
-func (p roleParams) alter(found *role, iterations int) steps {
+func (p roleParams) alter(found *role, password string) steps {
 	var todo steps
 	alter := "ALTER ROLE " + postgres.QuoteName(p.Name) + " WITH "
 	for _, a := range p.attributes() {
@@ -202,8 +197,8 @@ func (p roleParams) alter(found *role, iterations int) steps {
 		todo.add(fmt.Sprintf("change valid until of role %s: %s -> %s", shown(p.Name), found.until, p.ValidUntil.Value),
 			alter+"VALID UNTIL "+postgres.QuoteText(p.ValidUntil.Value))
 	}
-	if p.Password.Set && !p.hasPassword(found.verifier) {
-		todo.add("change password of role "+shown(p.Name), alter+p.passwordOption(iterations))
+	if password != "" {
+		todo.add("change password of role "+shown(p.Name), alter+password)
 	}
 	p.join(&todo, found.memberOf)
 	todo.settings("ROLE", p.Name, p.Settings, found.settings)
@@ -230,13 +225,18 @@ func (p roleParams) hasPassword(verifier *string) bool {
 	}
 }
 
-// passwordOption never holds the password: only its verifier goes to the server.
-func (p roleParams) passwordOption(iterations int) string {
+// passwordOption sets the password. It never holds it: only its verifier, with as many iterations as the server wants, goes there.
+func (p roleParams) passwordOption(ctx context.Context, tx *postgres.Tx) (string, error) {
 	verifier := p.Password.Value.Reveal()
 	if !postgres.IsVerifier(verifier) {
+		var iterations int
+		err := tx.QueryRow(ctx, `SELECT coalesce(current_setting('scram_iterations', true)::int, $1)`, postgres.Iterations).Scan(&iterations)
+		if err != nil {
+			return "", err
+		}
 		verifier = postgres.Verifier(verifier, postgres.NewSalt(), iterations)
 	}
-	return "PASSWORD " + postgres.QuoteText(verifier)
+	return "PASSWORD " + postgres.QuoteText(verifier), nil
 }
 
 // option is an attribute's keyword as it is wanted: LOGIN or NOLOGIN.

@@ -22,6 +22,7 @@ const overTimeout = time.Second
 // session is a connection that is kept.
 type session struct {
 	*pgx.Conn
+	to     Target // with nothing left empty
 	opened time.Time
 	over   chan struct{} // closed when the transaction of the last look has ended
 }
@@ -56,7 +57,7 @@ func (t Target) keep(r host.Reader, tx *Tx) {
 			HangUp(s.Conn)
 		}
 	}()
-	keeper.Keep(t.named(), s, left)
+	keeper.Keep(s.to, s, left)
 }
 
 // kept returns a connection that was kept, if there is one.
@@ -66,6 +67,10 @@ func (t Target) kept(ctx context.Context, r host.Reader) (session, bool) {
 		return session{}, false
 	}
 	s, ok := keeper.Kept(t.named()).(session)
+	if !ok && t.Or != "" {
+		t.Database = t.Or
+		s, ok = keeper.Kept(t.named()).(session)
+	}
 	if !ok {
 		return session{}, false
 	}

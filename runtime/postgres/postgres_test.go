@@ -97,6 +97,17 @@ func TestSessionIsKept(t *testing.T) {
 	if locks := read(target, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"); locks != 0 {
 		t.Errorf("%d locks are left", locks)
 	}
+	other, either := target, target
+	other.Database, either.Database, either.Or = "template1", "other", DefaultDatabase
+	if second := read(either, "SELECT pg_backend_pid()"); second != first {
+		t.Errorf("a look that either database does for had the session %d, not %d", second, first)
+	}
+	if second := read(other, "SELECT pg_backend_pid()"); second == first {
+		t.Errorf("another database had the session %d", second)
+	}
+	if second := read(target, "SELECT pg_backend_pid()"); second != first {
+		t.Errorf("after looks at another database it had the session %d, not %d", second, first)
+	}
 	server.Psql(t, fmt.Sprintf("SELECT pg_terminate_backend(%d, 10000)", first))
 	if second := read(target, "SELECT pg_backend_pid()"); second == first {
 		t.Errorf("the session %d answered after its end", second)

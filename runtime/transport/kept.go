@@ -6,10 +6,15 @@ import (
 	"time"
 )
 
+// patience is how long a look waits for what another look has at that moment. Opening one more takes as long.
+const patience = 10 * time.Millisecond
+
 // kept is what looks at a machine have opened and may open again: see host.Keeper.
 type kept struct {
-	mu   sync.Mutex
-	open map[any][]*keptOne
+	mu    sync.Mutex
+	open  map[any][]*keptOne
+	taken map[any]int   // how many looks have taken one, as far as is known: one that breaks does not come back
+	back  chan struct{} // closed when something comes back; nil while nobody waits
 }
 
 type keptOne struct {
@@ -30,19 +35,57 @@ func (k *kept) put(key any, c io.Closer, limit time.Duration) {
 		}
 	})
 	k.open[key] = append(k.open[key], one)
+	if k.taken[key] > 0 {
+		k.taken[key]--
+	}
+	k.wake()
 }
 
+// take takes back the newest that is kept under a key, or that another look is about to give back.
 func (k *kept) take(key any) io.Closer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	all := k.open[key]
-	if len(all) == 0 {
-		return nil
+	var over <-chan time.Time
+	for {
+		all := k.open[key]
+		if len(all) > 0 {
+			one := all[len(all)-1]
+			k.open[key] = all[:len(all)-1]
+			one.expiry.Stop()
+			if k.taken == nil {
+				k.taken = map[any]int{}
+			}
+			k.taken[key]++
+			return one.Closer
+		}
+		if k.taken[key] == 0 {
+			return nil
+		}
+		if over == nil {
+			over = time.After(patience)
+		}
+		if k.back == nil {
+			k.back = make(chan struct{})
+		}
+		back := k.back
+		k.mu.Unlock()
+		select {
+		case <-back:
+			k.mu.Lock()
+		case <-over:
+			k.mu.Lock()
+			delete(k.taken, key) // it has broken, or its look takes long
+			return nil
+		}
 	}
-	one := all[len(all)-1]
-	k.open[key] = all[:len(all)-1]
-	one.expiry.Stop()
-	return one.Closer
+}
+
+// wake has those look again who wait.
+func (k *kept) wake() {
+	if k.back != nil {
+		close(k.back)
+		k.back = nil
+	}
 }
 
 // remove reports whether it was still kept.
@@ -62,7 +105,8 @@ func (k *kept) remove(key any, one *keptOne) bool {
 func (k *kept) release() {
 	k.mu.Lock()
 	all := k.open
-	k.open = nil
+	k.open, k.taken = nil, nil
+	k.wake()
 	k.mu.Unlock()
 	var closing sync.WaitGroup
 	for _, several := range all {

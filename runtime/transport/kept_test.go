@@ -45,6 +45,12 @@ func TestKept(t *testing.T) {
 	if s.Kept("key") != nil {
 		t.Fatal("what nobody took in time is still kept")
 	}
+	s.Keep("key", first, time.Hour)
+	_ = s.Kept("key")
+	go s.Keep("key", first, time.Hour)
+	if s.Kept("key") != first || s.Kept("key") != nil {
+		t.Fatal("what another look is about to give back is waited for; what does not come back is not, for long")
+	}
 	s.Keep("key", second, time.Hour)
 	if err := s.Close(); err != nil || !second.isClosed() {
 		t.Fatalf("it is still open after the session's end (%v)", err)
