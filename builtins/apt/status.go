@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pgrun/pgrun/runtime/host"
 )
@@ -27,15 +31,75 @@ type entry struct {
 	provides            []string
 }
 
-// query reads the database: of the packages named, or of all.
+// keepLimit is how long the database is kept that no look asks for.
+const keepLimit = 10 * time.Second
+
+// databaseKey is the key under which it is kept, see host.Keeper.
+type databaseKey struct{}
+
+// readDatabase is one that is kept, with the state of dpkg's files when it was read.
+type readDatabase struct {
+	database
+	state filesState
+}
+
+func (readDatabase) Close() error { return nil }
+
+// query reads the database: of all packages, which takes dpkg-query no longer than a few do, or at least of those named, where the machine has
+// more than can be listed. What was read before does as long as dpkg has written nothing.
 func query(ctx context.Context, r host.Reader, names ...string) (database, error) {
-	const format = `${Package}\t${Architecture}\t${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\t${Version}\t${Provides}\n`
-	argv := []string{"dpkg-query", "-W", "--showformat=" + format}
-	if len(names) > 0 {
-		// dpkg itself tells the machine's architecture, which saves a second command.
-		argv = append(append(argv, "dpkg"), names...)
+	state, err := lookAtFiles(ctx, r)
+	if err != nil {
+		return database{}, err
 	}
-	c := host.Command{Argv: argv}
+	keeper, keeps := r.(host.Keeper)
+	if keeps {
+		if kept, ok := keeper.Kept(databaseKey{}).(readDatabase); ok && kept.state == state {
+			keeper.Keep(databaseKey{}, kept, keepLimit)
+			return kept.database, nil
+		}
+	}
+	db, err := list(ctx, r)
+	if errors.Is(err, errTooLong) && len(names) > 0 {
+		return list(ctx, r, append(names, "dpkg")...) // which tells the machine's architecture
+	}
+	if err == nil && keeps {
+		keeper.Keep(databaseKey{}, readDatabase{db, state}, keepLimit)
+	}
+	return db, err
+}
+
+// filesState tells whether dpkg has written: what it does is in the one, until it has written the other anew.
+type filesState struct {
+	status, updates time.Time
+	size            int64
+}
+
+func lookAtFiles(ctx context.Context, r host.Reader) (f filesState, err error) {
+	looks, inner := errgroup.WithContext(ctx)
+	stat := func(path string, seen func(host.Info)) {
+		looks.Go(func() error {
+			info, err := r.Stat(inner, path)
+			if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, host.ErrAbsent) {
+				return nil // dpkg-query says what is amiss
+			}
+			if err == nil {
+				seen(info)
+			}
+			return err
+		})
+	}
+	stat("/var/lib/dpkg/status", func(info host.Info) { f.status, f.size = info.ModTime, info.Size })
+	stat("/var/lib/dpkg/updates", func(info host.Info) { f.updates = info.ModTime })
+	return f, looks.Wait()
+}
+
+var errTooLong = errors.New("dpkg-query: the list of packages is too long to read")
+
+// list has dpkg-query list packages; all where none is named.
+func list(ctx context.Context, r host.Reader, names ...string) (database, error) {
+	const format = `${Package}\t${Architecture}\t${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\t${Version}\t${Provides}\n`
+	c := host.Command{Argv: append([]string{"dpkg-query", "-W", "--showformat=" + format}, names...)}
 	out, err := r.Look(ctx, c)
 	if notFound := (*host.NotFound)(nil); errors.As(err, &notFound) {
 		return database{}, fmt.Errorf("not a machine with APT: %w", err)
@@ -47,7 +111,7 @@ func query(ctx context.Context, r host.Reader, names ...string) (database, error
 		return database{}, &host.Failed{Command: "dpkg-query -W", Output: out}
 	}
 	if out.Dropped > 0 {
-		return database{}, fmt.Errorf("dpkg-query: the list of packages is too long to read")
+		return database{}, errTooLong
 	}
 	return parseDatabase(out.Stdout), nil
 }
