@@ -8,6 +8,9 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pgrun/pgrun/runtime/host"
 )
@@ -79,17 +82,43 @@ func inUse(ctx context.Context, r host.Reader, pgdata, other, whose string) erro
 
 // all finds the layouts of all PGDATAs for which pg_autoctl has settings.
 func (l layout) all(ctx context.Context, r host.Reader) (found []layout, err error) {
+	list := func(ctx context.Context, pgdata string) ([]host.Info, error) {
+		entries, err := r.ReadDir(ctx, path.Dir(layout{l.home, pgdata}.settings()))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return entries, err
+	}
+	// On the way to its own, which are the only ones on most machines, it looks at all directories at once.
+	var own sync.Map
+	looks, inner := errgroup.WithContext(ctx)
+	for at := l.pgdata; ; at = path.Dir(at) {
+		looks.Go(func() error {
+			entries, err := list(inner, at)
+			own.Store(at, entries)
+			return err
+		})
+		if at == "/" {
+			break
+		}
+	}
+	if err := looks.Wait(); err != nil {
+		return nil, err
+	}
 	looked := 0
 	var walk func(pgdata string) error
-	walk = func(pgdata string) error {
+	walk = func(pgdata string) (err error) {
 		if looked++; looked > maxNodes {
 			return fmt.Errorf("there are more than %d directories in %s", maxNodes, path.Dir(layout{l.home, "/"}.settings()))
 		}
-		at := layout{l.home, pgdata}
-		entries, err := r.ReadDir(ctx, path.Dir(at.settings()))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		seen, _ := own.Load(pgdata)
+		entries, ok := seen.([]host.Info)
+		if !ok {
+			if entries, err = list(ctx, pgdata); err != nil {
+				return err
+			}
 		}
+		at := layout{l.home, pgdata}
 		for _, e := range entries {
 			switch {
 			case e.Mode.IsDir():

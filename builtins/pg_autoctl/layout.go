@@ -159,14 +159,19 @@ func exists(ctx context.Context, r host.Reader, path string) (bool, error) {
 	return err == nil, err
 }
 
-// holdsNode reports whether there is a data node whose creation is finished.
-func (l layout) holdsNode(ctx context.Context, r host.Reader) (bool, error) {
-	for path, want := range map[string]bool{l.state(): true, l.init(): false} {
-		if there, err := exists(ctx, r, path); err != nil || there != want {
-			return false, err
-		}
-	}
-	return true, nil
+// creationMarks are what pg_autoctl leaves of a data node's creation.
+type creationMarks struct {
+	state bool // the state file: the node has been registered
+	init  bool // its creation was not finished
+}
+
+func (m creationMarks) finished() bool { return m.state && !m.init }
+
+func (l layout) marks(ctx context.Context, r host.Reader) (m creationMarks, err error) {
+	looks, inner := errgroup.WithContext(ctx)
+	looks.Go(func() (err error) { m.state, err = exists(inner, r, l.state()); return err })
+	looks.Go(func() (err error) { m.init, err = exists(inner, r, l.init()); return err })
+	return m, looks.Wait()
 }
 
 // readSettings reads pg_autoctl.cfg: option by section.option.

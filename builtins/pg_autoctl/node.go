@@ -7,6 +7,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
@@ -63,14 +64,17 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 	if err != nil {
 		return nil, err
 	}
-	holds, err := files.holdsNode(ctx, r)
+	marks, err := files.marks(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.placeTaken(ctx, r, files, holds); err != nil {
-		return nil, err
+	var taken error
+	var looks sync.WaitGroup
+	looks.Go(func() { taken = p.placeTaken(ctx, r, files, marks.finished()) })
+	now, err := p.look(ctx, r, files, marks)
+	if looks.Wait(); taken != nil {
+		return nil, taken
 	}
-	now, err := p.look(ctx, r, files)
 	if dry, _ := builtin.DryRun(ctx); dry && host.Missing(err) && now.State && p.Monitor.Pending("") {
 		// Only the monitor is missing, and it would be there by now.
 		return &builtin.Change{Summary: []string{"see whether the new monitor has to know " + p.Name}, Apply: func(context.Context, host.Host) error { return nil }}, nil
@@ -145,8 +149,8 @@ func (p nodeParams) noNodeOn(ctx context.Context, r host.Reader) error {
 	if err != nil {
 		return err
 	}
-	holds, err := files.holdsNode(ctx, r)
-	if err != nil || !holds {
+	marks, err := files.marks(ctx, r)
+	if err != nil || !marks.finished() {
 		return err
 	}
 	return fmt.Errorf("it holds a data node, and the monitor knows none: no first node is created before that one is registered, or gone. %s", ifUnknown(service(p.Service), files))
@@ -214,7 +218,11 @@ const outliveTimeout = 3 * time.Minute
 // outlive waits until the formation has got over the loss of the node.
 func (p nodeParams) outlive(ctx context.Context, h host.Host, files layout) error {
 	return waitOwn(ctx, "waiting until the formation does without "+p.Name, outliveTimeout, func(ctx context.Context) error {
-		s, err := p.look(ctx, h, files)
+		marks, err := files.marks(ctx, h)
+		if err != nil {
+			return err
+		}
+		s, err := p.look(ctx, h, files, marks)
 		if err != nil {
 			return err
 		}

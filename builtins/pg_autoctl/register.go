@@ -145,11 +145,11 @@ func (p registerParams) strayOn(ctx context.Context, on builtin.Host, f formatio
 	if err != nil {
 		return nil, err
 	}
-	holds, err := files.holdsNode(ctx, r)
+	marks, err := files.marks(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	if !holds {
+	if !marks.finished() {
 		return nil, service(p.Service).taken(ctx, r, p.PGData)
 	}
 	settings, err := readSettings(ctx, r, files)

@@ -13,9 +13,8 @@ type situation struct {
 
 	Creating bool // a creation is under way, begun by another run
 
-	// What pg_autoctl keeps of the node on its host.
-	State bool // the state file: the node has been registered
-	Init  bool // its creation was not finished
+	// What pg_autoctl keeps of the node on its host, see creationMarks.
+	State, Init bool
 
 	Data    cluster
 	Running bool   // its service runs, or is about to; looked at where a finished node has no data
@@ -30,15 +29,9 @@ type situation struct {
 func (s situation) primary() *Node { return formation{Nodes: s.Others}.primary() }
 
 // look finds out how far the node has come.
-func (p nodeParams) look(ctx context.Context, r host.Reader, files layout) (s situation, err error) {
-	s.Files = files
-	if s.State, err = exists(ctx, r, files.state()); err != nil {
-		return s, err
-	}
-	if s.Init, err = exists(ctx, r, files.init()); err != nil {
-		return s, err
-	}
-	finished := s.State && !s.Init
+func (p nodeParams) look(ctx context.Context, r host.Reader, files layout, marks creationMarks) (s situation, err error) {
+	s.Files, s.State, s.Init = files, marks.state, marks.init
+	finished := marks.finished()
 	if !finished {
 		active, err := activeState(ctx, r, service(p.Service).creation())
 		if err != nil {
