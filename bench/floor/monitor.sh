@@ -3,8 +3,8 @@
 # Create the monitor and keep it running: our mark that it was created to its end.
 stat -c '%n %F' $config$pgdata/created.pgrun
 
-# What the playbook asks the server, in one session a database.
-runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d postgres <<'SQL'
+# What the playbook asks the server, in one session.
+runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d pg_auto_failover <<'SQL'
 -- Create the monitor and keep it running: whether it has read its files since they changed.
 SELECT pg_conf_load_time();
 SELECT DISTINCT sourcefile FROM pg_settings WHERE sourcefile IS NOT NULL;
@@ -18,7 +18,6 @@ SELECT name FROM pg_settings WHERE pending_restart;
 SELECT line_number, error, type, database, user_name, address, auth_method FROM pg_hba_file_rules
 WHERE error IS NOT NULL OR (type, auth_method) NOT IN (('local', 'peer'), ('hostssl', 'scram-sha-256'));
 SELECT rolname FROM pg_authid WHERE rolpassword NOT LIKE 'SCRAM-SHA-256$%';
-\c pg_auto_failover
 -- Register nodes that a new monitor does not know; Join the formation; Have all data nodes acknowledge commits; Print the connection URI.
 SELECT * FROM pgautofailover.formation f LEFT JOIN pgautofailover.node n USING (formationid) WHERE f.formationid = 'default' ORDER BY n.nodeid;
 SQL
