@@ -1,6 +1,6 @@
 // Package apt holds the builtins that keep Debian and Ubuntu packages as a playbook wants them.
 //
-// What is installed is read from dpkg's database, with one dpkg-query for all packages of a call: that is
+// What is installed is read from dpkg's database, with one dpkg-query for all calls until dpkg writes: that is
 // all that a run does which finds everything in place. The package lists are consulted only when there is
 // something to install, refreshed only when they are too old for that, and versions in a dry run come from
 // apt-get's own simulation.

@@ -15,7 +15,7 @@ import (
 )
 
 // skew is how long before now a new certificate is valid from, for machines whose clocks are behind.
-const skew = 5 * time.Minute
+const skew = 24 * time.Hour
 
 // authority is a certificate authority that can sign.
 type authority struct {

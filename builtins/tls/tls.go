@@ -32,7 +32,8 @@ func Module() builtin.Module {
 			&builtin.Action[certificateParams]{
 				Name: "certificate",
 				Doc: "Gives a host a certificate of an authority, with a new key. It is given again where it is missing, does not fit its key, " +
-					"is for other names, addresses or usages, or has less than renew_before left; where it is another authority's, only with replace_authority = True. Whoever uses it has to read it again then: see changed.",
+					"is for other names, addresses or usages, or has less than renew_before left; where it is another authority's, only with replace_authority = True. Whoever uses it has to read it again then: see changed. " +
+					"It is valid from a day before, for machines whose clocks are behind.",
 				Defaults: certificateParams{KeyMode: builtin.ModeOf(0o600), Valid: year, RenewBefore: 30 * day},
 				Result:   certificateResult{},
 				Check:    checkCertificate,

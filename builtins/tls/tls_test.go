@@ -131,8 +131,11 @@ func TestCertificate(t *testing.T) {
 	roots.AddCert(certificate(t, filepath.Join(dir, "root")))
 	for _, name := range []string{"db-1", "db-1.incus", "198.18.0.51"} {
 		for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-			if _, err := cert.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}}); err != nil {
-				t.Errorf("%s: %v", name, err)
+			for _, clock := range []time.Duration{0, -time.Hour} { // a machine's that is behind
+				options := x509.VerifyOptions{DNSName: name, Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: time.Now().Add(clock)}
+				if _, err := cert.Verify(options); err != nil {
+					t.Errorf("%s, where the clock differs by %s: %v", name, clock, err)
+				}
 			}
 		}
 	}
