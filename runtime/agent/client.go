@@ -31,7 +31,8 @@ type Client struct {
 	hello  hello
 	slots  chan struct{} // one token for each open call
 
-	heard atomic.Int64  // when the last frame came, in Unix nanoseconds
+	began time.Time
+	heard atomic.Int64  // when the last frame came: nanoseconds since began, which no step of the clock changes
 	pongs chan struct{} // holds a token when a pong has come
 
 	mu    sync.Mutex
@@ -62,9 +63,9 @@ func NewClient(ctx context.Context, stream io.ReadWriteCloser) (*Client, error) 
 		pongs:  make(chan struct{}, 1),
 		calls:  make(map[uint32]*call),
 		done:   make(chan struct{}),
+		began:  time.Now(),
 	}
 	c.out = newQueue(stream, c.lose)
-	c.heard.Store(time.Now().UnixNano())
 	go func() { c.lose(c.receive(r)) }()
 	return c, nil
 }
@@ -150,7 +151,7 @@ func (c *Client) receive(r *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
-		c.heard.Store(time.Now().UnixNano())
+		c.heard.Store(int64(time.Since(c.began)))
 		if err := c.dispatch(f); err != nil {
 			return fmt.Errorf("the agent broke the protocol: %w", err)
 		}
@@ -213,7 +214,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	case <-c.pongs: // of an earlier ping that was not waited for
 	default:
 	}
-	asked := time.Now()
+	asked := time.Since(c.began)
 	if err := c.out.send(ctx, frame{kind: kindPing}); err != nil {
 		return err
 	}
@@ -223,7 +224,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	case <-c.done:
 		return c.err
 	case <-ctx.Done():
-		if c.heard.Load() > asked.UnixNano() {
+		if c.heard.Load() > int64(asked) {
 			return nil
 		}
 		return fmt.Errorf("no sign of life: %w", ctx.Err())
