@@ -37,7 +37,7 @@ const keepLimit = 10 * time.Second
 // databaseKey is the key under which it is kept, see host.Keeper.
 type databaseKey struct{}
 
-// readDatabase is one that is kept, with the state of dpkg's files when it was read.
+// readDatabase is one that is kept, with the state of dpkg's files before it was read.
 type readDatabase struct {
 	database
 	state filesState
@@ -48,7 +48,7 @@ func (readDatabase) Close() error { return nil }
 // query reads the database: of all packages, which takes dpkg-query no longer than a few do, or at least of those named, where the machine has
 // more than can be listed. What was read before does as long as dpkg has written nothing.
 func query(ctx context.Context, r host.Reader, names ...string) (database, error) {
-	state, err := lookAtFiles(ctx, r)
+	state, err := lookAtFiles(ctx, r) // before the listing: where dpkg writes meanwhile, the next look finds another state
 	if err != nil {
 		return database{}, err
 	}
@@ -59,9 +59,9 @@ func query(ctx context.Context, r host.Reader, names ...string) (database, error
 			return kept.database, nil
 		}
 	}
-	db, err := list(ctx, r)
+	db, err := list(ctx, r, "*") // without a pattern it leaves those out that are not installed, and may be held
 	if errors.Is(err, errTooLong) && len(names) > 0 {
-		return list(ctx, r, append(names, "dpkg")...) // which tells the machine's architecture
+		return list(ctx, r, slices.Concat(names, []string{"dpkg"})...) // which tells the machine's architecture
 	}
 	if err == nil && keeps {
 		keeper.Keep(databaseKey{}, readDatabase{db, state}, keepLimit)
@@ -69,11 +69,9 @@ func query(ctx context.Context, r host.Reader, names ...string) (database, error
 	return db, err
 }
 
-// filesState tells whether dpkg has written: what it does is in the one, until it has written the other anew.
-type filesState struct {
-	status, updates time.Time
-	size            int64
-}
+// filesState tells whether dpkg has written: what it does is in updates, until it has written status anew, and what waits for a trigger
+// in triggers. In nanoseconds.
+type filesState struct{ status, size, updates, triggers int64 }
 
 func lookAtFiles(ctx context.Context, r host.Reader) (f filesState, err error) {
 	looks, inner := errgroup.WithContext(ctx)
@@ -89,14 +87,15 @@ func lookAtFiles(ctx context.Context, r host.Reader) (f filesState, err error) {
 			return err
 		})
 	}
-	stat("/var/lib/dpkg/status", func(info host.Info) { f.status, f.size = info.ModTime, info.Size })
-	stat("/var/lib/dpkg/updates", func(info host.Info) { f.updates = info.ModTime })
+	stat("/var/lib/dpkg/status", func(info host.Info) { f.status, f.size = info.ModTime.UnixNano(), info.Size })
+	stat("/var/lib/dpkg/updates", func(info host.Info) { f.updates = info.ModTime.UnixNano() })
+	stat("/var/lib/dpkg/triggers", func(info host.Info) { f.triggers = info.ModTime.UnixNano() })
 	return f, looks.Wait()
 }
 
 var errTooLong = errors.New("dpkg-query: the list of packages is too long to read")
 
-// list has dpkg-query list packages; all where none is named.
+// list has dpkg-query list packages, by names or patterns.
 func list(ctx context.Context, r host.Reader, names ...string) (database, error) {
 	const format = `${Package}\t${Architecture}\t${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\t${Version}\t${Provides}\n`
 	c := host.Command{Argv: append([]string{"dpkg-query", "-W", "--showformat=" + format}, names...)}

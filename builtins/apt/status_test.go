@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +17,8 @@ type dpkgOnly struct {
 	host.Reader
 	written map[string]time.Time
 	listing string
-	long    bool // the listing of all packages
+	during  func() // happens while the listing is made
+	long    bool   // the listing of all packages
 	asked   [][]string
 	kept    io.Closer
 }
@@ -28,7 +30,10 @@ func (m *dpkgOnly) Stat(_ context.Context, path string) (host.Info, error) {
 func (m *dpkgOnly) Look(_ context.Context, c host.Command) (host.Output, error) {
 	names := c.Argv[3:]
 	m.asked = append(m.asked, names)
-	if m.long && len(names) == 0 {
+	if m.during != nil {
+		m.during()
+	}
+	if m.long && slices.Equal(names, []string{"*"}) {
 		return host.Output{Stdout: m.listing, Dropped: 1}, nil
 	}
 	return host.Output{Stdout: m.listing}, nil
@@ -36,7 +41,7 @@ func (m *dpkgOnly) Look(_ context.Context, c host.Command) (host.Output, error) 
 
 func (m *dpkgOnly) Keep(_ any, open io.Closer, _ time.Duration) { m.kept = open }
 func (m *dpkgOnly) Release()                                    { m.kept = nil }
-func (m *dpkgOnly) Kept(any) io.Closer {
+func (m *dpkgOnly) Kept(...any) io.Closer {
 	defer m.Release()
 	return m.kept
 }
@@ -53,7 +58,7 @@ func TestDatabaseIsKept(t *testing.T) {
 		e, _ := db.get("hello")
 		return e.version
 	}
-	for i, path := range []string{"/var/lib/dpkg/status", "/var/lib/dpkg/updates", "/var/lib/dpkg/status"} {
+	for i, path := range []string{"/var/lib/dpkg/status", "/var/lib/dpkg/updates", "/var/lib/dpkg/triggers", "/var/lib/dpkg/status"} {
 		want := string(rune('1' + i))
 		m.listing = "dpkg\tamd64\tinstall\tok\tinstalled\t1\t\nhello\tamd64\tinstall\tok\tinstalled\t" + want + "\t\n"
 		m.written[path] = time.Unix(int64(i+1), 0)
@@ -65,6 +70,13 @@ func TestDatabaseIsKept(t *testing.T) {
 		if len(m.asked) != i+1 {
 			t.Errorf("dpkg-query was asked %d times, want %d", len(m.asked), i+1)
 		}
+	}
+	m.written["/var/lib/dpkg/status"] = time.Unix(100, 0)
+	m.during = func() { m.written["/var/lib/dpkg/status"] = time.Unix(101, 0) }
+	version()
+	m.during, m.listing = nil, strings.ReplaceAll(m.listing, "\t4\t", "\t5\t")
+	if got := version(); got != "5" {
+		t.Errorf("after dpkg has written while it was asked, the version is %q, want 5", got)
 	}
 }
 

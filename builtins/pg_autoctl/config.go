@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
@@ -70,50 +71,113 @@ func checkConfig(ctx context.Context, r host.Reader, p configParams) (*builtin.C
 		change.Diffs = []builtin.Diff{{Path: files.settings(), Before: before, After: after}}
 	}
 	change.Apply = func(ctx context.Context, h host.Host) error {
-		s := service(p.Service)
 		// The file alone does not tell whether the service has read it: a mark stands beside it until it has.
 		mark := "pg_autoctl.cfg is being changed, and the service that runs has not read it yet.\n"
 		if err := h.WriteFile(ctx, files.reload(), strings.NewReader(mark), host.Attributes{Owner: osUser, Group: osUser}); err != nil {
 			return err
 		}
-		if err := s.set(ctx, h, files, p.Settings, differ); err != nil {
+		read, err := service(p.Service).set(ctx, h, files, p.Settings, found)
+		if err != nil {
 			return err
+		}
+		if !read {
+			change.Summary = append(change.Summary, fmt.Sprintf("%s has not read its settings within %s, see journalctl -u %s: the next run tells it again", p.Service, readTimeout, p.Service))
+			return nil
 		}
 		return h.Remove(ctx, files.reload(), false)
 	}
 	return change, nil
 }
 
-// set changes pg_autoctl.cfg, and lets the service read it. A service that reads the file writes it, too, so that what is
-// set at that moment fails, or is lost again: three times are enough.
-func (s service) set(ctx context.Context, h host.Host, files layout, settings map[string]string, keys []string) error {
-	once := func() error {
-		for _, key := range keys {
-			if err := s.autoctl(ctx, h, files.pgdata, "config", "set", "--pgdata", files.pgdata, key, settings[key]); err != nil {
-				return err
+const (
+	// readTimeout is how long a service may take to read its settings. One that waits for its PostgreSQL, or copies it, does so afterwards.
+	readTimeout = 15 * time.Second
+
+	// toldTimeout is how long it is waited for before it is told again: one that is told while it acts on what it has read does not hear it.
+	toldTimeout = 3 * time.Second
+
+	// setTries is how often a setting is set that the service has written over, see set.
+	setTries = 3
+)
+
+// set changes pg_autoctl.cfg where it differs from the settings, and reports whether the service that runs has read it.
+//
+// A keeper that is told to reads the file, waits for its PostgreSQL, writes the file with what it has read, and acts on it. So what
+// was set after it had read is lost; and a file that it has written since it was told, and that has the settings, is one that it knows.
+func (s service) set(ctx context.Context, h host.Host, files layout, settings, found map[string]string) (read bool, err error) {
+	before := found
+	for try := 1; ; try++ {
+		for key, value := range settings {
+			if found[key] == value {
+				continue
+			}
+			if err := s.setOne(ctx, h, files.pgdata, key, value); err != nil {
+				return false, err
 			}
 		}
-		if err := s.reload(ctx, h, files.pgdata); err != nil {
+		if read, err = s.reads(ctx, h, files, found["pg_autoctl.role"]); err != nil || !read {
+			return false, err
+		}
+		if found, err = readSettings(ctx, h, files); err != nil {
+			return false, err
+		}
+		lost := ""
+		for key, value := range settings {
+			switch found[key] {
+			case value:
+			case before[key]:
+				lost = key
+			default:
+				return false, fmt.Errorf("settings: %s: pg_autoctl writes %q as %q: write it so, too", key, value, found[key])
+			}
+		}
+		if lost == "" {
+			return true, nil
+		}
+		if try == setTries {
+			return false, fmt.Errorf("pg_autoctl was told %d times to set %s to %s, and it is %q again in %s: is somebody else at it?", setTries, lost, settings[lost], found[lost], files.settings())
+		}
+	}
+}
+
+// setOne changes one setting, which fails while the service writes the file.
+func (s service) setOne(ctx context.Context, h host.Host, pgdata, key, value string) error {
+	for try := 1; ; try++ {
+		err := s.autoctl(ctx, h, pgdata, "config", "set", "--pgdata", pgdata, key, value)
+		if _, away := errors.AsType[*host.Unreachable](err); err == nil || away || try == setTries {
 			return err
 		}
-		found, err := readSettings(ctx, h, files)
+		if paused := host.Pause(ctx, pollEvery); paused != nil {
+			return err
+		}
+	}
+}
+
+// reads tells the service to read its settings, and reports whether it has. One that does not run does when it starts. A monitor, which
+// writes nothing, is believed.
+func (s service) reads(ctx context.Context, h host.Host, files layout, role string) (bool, error) {
+	written := func() (time.Time, error) {
+		info, err := h.Stat(ctx, files.settings())
+		return info.ModTime, err
+	}
+	for end := time.Now().Add(readTimeout); time.Now().Before(end); {
+		before, err := written()
 		if err != nil {
-			return err
+			return false, err
 		}
-		for _, key := range keys {
-			if found[key] != settings[key] {
-				return fmt.Errorf("pg_autoctl was told to set %s to %s, and %s says %q: write the value as pg_autoctl does", key, settings[key], files.settings(), found[key])
+		runs, err := s.reload(ctx, h, files.pgdata)
+		if err != nil || !runs || role == "monitor" {
+			return err == nil, err
+		}
+		for told := time.Now(); time.Since(told) < toldTimeout; {
+			if err := host.Pause(ctx, pollEvery); err != nil {
+				return false, err
+			}
+			now, err := written()
+			if err != nil || !now.Equal(before) {
+				return err == nil, err
 			}
 		}
-		return nil
 	}
-	for tries := 3; ; tries-- {
-		err := once()
-		if _, away := errors.AsType[*host.Unreachable](err); err == nil || away || tries == 1 {
-			return err
-		}
-		if err := host.Pause(ctx, pollEvery); err != nil {
-			return err
-		}
-	}
+	return false, nil
 }

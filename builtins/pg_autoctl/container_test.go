@@ -202,23 +202,32 @@ func testConfigCutOff(m machine) {
 	if got := strings.Join(m.Summary(), "\n"); got != "let pgaf-1.service read its settings, which an earlier run has changed, and was cut off" {
 		m.t.Errorf("got %q", got)
 	}
-	m.eventually(`journalctl -u pgaf-1 | grep 'network_partition_timeout.* 9'`)
+	m.sh(`journalctl -u pgaf-1 | grep 'network_partition_timeout.* 9'`)
 	if r := m.run(config); r.Changed() {
 		m.t.Errorf("changes again: %q", m.Summary())
 	}
-
-	other := strings.Replace(config, ": 9", ": 11", 1)
+	set := func(value string) string { return strings.Replace(config, ": 9", ": "+value, 1) }
 	m.host.lost = 2
-	m.run(other)
-	if r := m.run(other); r.Changed() {
+	m.run(set("11"))
+	if r := m.run(set("11")); r.Changed() {
 		m.t.Errorf("what the service wrote over is lost: %q", m.Summary())
 	}
 	m.host.lost = 3
-	if _, err := m.Try(names+config, false); err == nil || !strings.Contains(err.Error(), `set timeout.network_partition_timeout to 9, and`) {
-		m.t.Errorf("a setting that is never taken: %v", err)
-	}
+	m.Fails(names+set("12"), "told 3 times to set timeout.network_partition_timeout to 12")
 	m.host.lost = 0
-	m.run(config)
+	m.Fails(names+set(`"013"`), `pg_autoctl writes "013" as "13"`)
+
+	m.sh(`pkill -STOP -f '^pg_autoctl: node active'`)
+	m.run(set("14"))
+	m.sh(`pkill -CONT -f '^pg_autoctl: node active'`)
+	if got := strings.Join(m.Summary(), "\n"); !strings.Contains(got, "has not read its settings within 15s") {
+		m.t.Errorf("a service that is busy: %q", got)
+	}
+	m.run(set("14"))
+	m.sh(`journalctl -u pgaf-1 | grep 'network_partition_timeout.* 14'`)
+	if r := m.run(set("14")); r.Changed() {
+		m.t.Errorf("changes again: %q", m.Summary())
+	}
 }
 
 // A node that reports to another address is not left waiting for a monitor that it does not find.

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -89,18 +89,18 @@ func (l layout) all(ctx context.Context, r host.Reader) (found []layout, err err
 		}
 		return entries, err
 	}
-	// On the way to its own, which are the only ones on most machines, it looks at all directories at once.
-	var own sync.Map
+	// On most machines there are only the directories on the way to its own, which are listed at once.
+	way := []string{"/"}
+	for at := l.pgdata; at != "/"; at = path.Dir(at) {
+		way = append(way, at)
+	}
+	listed := make([][]host.Info, len(way))
 	looks, inner := errgroup.WithContext(ctx)
-	for at := l.pgdata; ; at = path.Dir(at) {
-		looks.Go(func() error {
-			entries, err := list(inner, at)
-			own.Store(at, entries)
+	for i, at := range way {
+		looks.Go(func() (err error) {
+			listed[i], err = list(inner, at)
 			return err
 		})
-		if at == "/" {
-			break
-		}
 	}
 	if err := looks.Wait(); err != nil {
 		return nil, err
@@ -111,12 +111,11 @@ func (l layout) all(ctx context.Context, r host.Reader) (found []layout, err err
 		if looked++; looked > maxNodes {
 			return fmt.Errorf("there are more than %d directories in %s", maxNodes, path.Dir(layout{l.home, "/"}.settings()))
 		}
-		seen, _ := own.Load(pgdata)
-		entries, ok := seen.([]host.Info)
-		if !ok {
-			if entries, err = list(ctx, pgdata); err != nil {
-				return err
-			}
+		var entries []host.Info
+		if i := slices.Index(way, pgdata); i >= 0 {
+			entries = listed[i]
+		} else if entries, err = list(ctx, pgdata); err != nil {
+			return err
 		}
 		at := layout{l.home, pgdata}
 		for _, e := range entries {

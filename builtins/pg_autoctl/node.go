@@ -72,7 +72,7 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 	var looks sync.WaitGroup
 	looks.Go(func() { taken = p.placeTaken(ctx, r, files, marks.finished()) })
 	now, err := p.look(ctx, r, files, marks)
-	if looks.Wait(); taken != nil {
+	if looks.Wait(); taken != nil { // first, for it is not one that a dry run passes over
 		return nil, taken
 	}
 	if dry, _ := builtin.DryRun(ctx); dry && host.Missing(err) && now.State && p.Monitor.Pending("") {

@@ -47,7 +47,7 @@ const pendingRestart = `pending_restart AND name NOT IN ('primary_conninfo', 'pr
 // restart can change tells after a reload: it is pending, or it is bad. A row without a file is about a setting that was
 // taken out of the files, and that only a restart gives up.
 func (s server) readLoaded(ctx context.Context, r host.Reader) (l loaded, err error) {
-	err = postgres.Read(ctx, r, s.any(), func(tx *postgres.Tx) error {
+	err = postgres.Read(ctx, r, s.anyDatabase(), func(tx *postgres.Tx) error {
 		return tx.QueryRow(ctx, `
 			WITH setting AS MATERIALIZED (SELECT name, setting, context, sourcefile, pending_restart FROM pg_settings),
 			     file_setting AS MATERIALIZED (SELECT * FROM pg_file_settings WHERE sourcefile IS NOT NULL),

@@ -46,7 +46,7 @@ func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []stri
 		}
 		condition, args = `name = ANY ($1) OR context = 'postmaster' AND name = ANY ($2)`, []any{l.PendingRestart, []string(p.Unwritten)}
 	}
-	err = postgres.Read(ctx, r, p.any(), func(tx *postgres.Tx) error {
+	err = postgres.Read(ctx, r, p.anyDatabase(), func(tx *postgres.Tx) error {
 		return tx.QueryRow(ctx, `SELECT ARRAY(SELECT name FROM pg_settings WHERE `+condition+` ORDER BY 1)`, args...).Scan(&names)
 	})
 	return names, err
@@ -70,7 +70,7 @@ type running struct {
 }
 
 func (s server) readRunning(ctx context.Context, r host.Reader) (x running, err error) {
-	err = postgres.Read(ctx, r, s.any(), func(tx *postgres.Tx) error {
+	err = postgres.Read(ctx, r, s.anyDatabase(), func(tx *postgres.Tx) error {
 		return tx.QueryRow(ctx, `
 			SELECT pg_postmaster_start_time(), pg_is_in_recovery(),
 			       EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE 'pgautofailover\_standby\_%')

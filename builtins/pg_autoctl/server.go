@@ -31,10 +31,10 @@ func (s server) target(database string) postgres.Target {
 	return postgres.Target{Socket: s.Socket, Port: s.Port, Database: database}
 }
 
-// any is a database of the server's, for what is the same in all: on a monitor its own does as well as postgres.
-func (s server) any() postgres.Target {
+// anyDatabase is a database of the server's, for what is the same in all: on a monitor its own does as well as postgres.
+func (s server) anyDatabase() postgres.Target {
 	t := s.target("postgres")
-	t.Or = MonitorDatabase
+	t.OrDatabase = MonitorDatabase
 	return t
 }
 

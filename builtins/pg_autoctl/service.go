@@ -58,20 +58,20 @@ func stop(ctx context.Context, h host.Host, unit string) error {
 	return err
 }
 
-// reload lets the service read pg_autoctl.cfg, if it runs: it does so when it starts, too. One that is about to start
+// reload tells the service to read pg_autoctl.cfg, and reports whether it runs: it does so when it starts, too. One that is about to start
 // or end is waited for.
-func (s service) reload(ctx context.Context, h host.Host, pgdata string) error {
+func (s service) reload(ctx context.Context, h host.Host, pgdata string) (runs bool, err error) {
 	var active string
-	err := waitOwn(ctx, "settling of "+string(s)+" (see journalctl -u "+s.name()+")", 30*time.Second, func(ctx context.Context) (err error) {
+	err = waitOwn(ctx, "settling of "+string(s)+" (see journalctl -u "+s.name()+")", 30*time.Second, func(ctx context.Context) (err error) {
 		if active, err = activeState(ctx, h, string(s)); err == nil && active != "active" && !stopped(active) {
 			err = errors.New("it is " + active)
 		}
 		return err
 	})
 	if err != nil || stopped(active) {
-		return err
+		return false, err
 	}
-	return s.autoctl(ctx, h, pgdata, "reload", "--pgdata", pgdata)
+	return true, s.autoctl(ctx, h, pgdata, "reload", "--pgdata", pgdata)
 }
 
 // autoctl runs pg_autoctl beside its service.

@@ -77,16 +77,16 @@ func checkRole(ctx context.Context, r host.Reader, p roleParams) (*builtin.Chang
 			}
 			return steps{{"drop role " + shown(p.Name), "DROP ROLE " + postgres.QuoteName(p.Name)}}, nil
 		}
-		password := ""
+		setsPassword := ""
 		if p.Password.Set && (found == nil || !p.hasPassword(found.verifier)) {
-			if password, err = p.passwordOption(ctx, tx); err != nil {
+			if setsPassword, err = p.passwordOption(ctx, tx); err != nil {
 				return nil, err
 			}
 		}
 		if found == nil {
-			return p.create(password), nil
+			return p.create(setsPassword), nil
 		}
-		return p.alter(found, password), nil
+		return p.alter(found, setsPassword), nil
 	})
 }
 
@@ -146,8 +146,8 @@ func (p roleParams) find(ctx context.Context, tx *postgres.Tx) (*role, error) {
 	return &found, nil
 }
 
-// create makes the role. password is the option that sets it; empty without one, as for alter.
-func (p roleParams) create(password string) steps {
+// create makes the role. setsPassword is the option that does; empty where it stays, as for alter.
+func (p roleParams) create(setsPassword string) steps {
 	if p.Password.Set && !p.Login.Set {
 		p.Login = builtin.Some(true)
 	}
@@ -166,8 +166,8 @@ func (p roleParams) create(password string) steps {
 		options = append(options, "VALID UNTIL "+postgres.QuoteText(p.ValidUntil.Value))
 		words = append(words, "valid until "+p.ValidUntil.Value)
 	}
-	if password != "" {
-		options = append(options, password)
+	if setsPassword != "" {
+		options = append(options, setsPassword)
 		words = append(words, "with a password")
 	}
 	statement, summary := "CREATE ROLE "+postgres.QuoteName(p.Name), "create role "+shown(p.Name)
@@ -181,7 +181,7 @@ func (p roleParams) create(password string) steps {
 	return todo
 }
 
-func (p roleParams) alter(found *role, password string) steps {
+func (p roleParams) alter(found *role, setsPassword string) steps {
 	var todo steps
 	alter := "ALTER ROLE " + postgres.QuoteName(p.Name) + " WITH "
 	for _, a := range p.attributes() {
@@ -197,8 +197,8 @@ func (p roleParams) alter(found *role, password string) steps {
 		todo.add(fmt.Sprintf("change valid until of role %s: %s -> %s", shown(p.Name), found.until, p.ValidUntil.Value),
 			alter+"VALID UNTIL "+postgres.QuoteText(p.ValidUntil.Value))
 	}
-	if password != "" {
-		todo.add("change password of role "+shown(p.Name), alter+password)
+	if setsPassword != "" {
+		todo.add("change password of role "+shown(p.Name), alter+setsPassword)
 	}
 	p.join(&todo, found.memberOf)
 	todo.settings("ROLE", p.Name, p.Settings, found.settings)

@@ -50,7 +50,7 @@ func (s *socket) Keep(_ any, c io.Closer, _ time.Duration) {
 	s.kept = append(s.kept, c)
 }
 
-func (s *socket) Kept(any) io.Closer {
+func (s *socket) Kept(...any) io.Closer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.kept) == 0 {

@@ -62,8 +62,9 @@ type Keeper interface {
 	// Keep hands over something under a key, by which others of its kind find it, for so long.
 	Keep(key any, open io.Closer, limit time.Duration)
 
-	// Kept takes one back; nil where none is kept, nor about to be by a look that has it. It may have broken meanwhile.
-	Kept(key any) io.Closer
+	// Kept takes one back, of the first of the keys that has one; nil where none is kept, nor about to be by a look that has it. It may
+	// have broken meanwhile.
+	Kept(keys ...any) io.Closer
 
 	// Release closes all that is kept.
 	Release()

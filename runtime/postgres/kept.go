@@ -66,11 +66,12 @@ func (t Target) kept(ctx context.Context, r host.Reader) (session, bool) {
 	if !ok || t.URI.Reveal() != "" {
 		return session{}, false
 	}
-	s, ok := keeper.Kept(t.named()).(session)
-	if !ok && t.Or != "" {
-		t.Database = t.Or
-		s, ok = keeper.Kept(t.named()).(session)
+	keys := []any{t.named()}
+	if t.OrDatabase != "" {
+		t.Database = t.OrDatabase
+		keys = append(keys, t.named())
 	}
+	s, ok := keeper.Kept(keys...).(session)
 	if !ok {
 		return session{}, false
 	}

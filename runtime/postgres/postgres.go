@@ -80,8 +80,8 @@ type Target struct {
 	// Database is the database's name. Empty: DefaultDatabase, or what the URI says.
 	Database string
 
-	// Or is a database to which a session that is kept does as well, for a Read that finds the same in both.
-	Or string
+	// OrDatabase is a database to which a session that is kept does as well, for a Read that finds the same in both.
+	OrDatabase string
 
 	// URI is a connection URI, postgres://role:password@host/database?sslmode=verify-full, instead
 	// of Socket, Port and Role. Files that it names are the operator's. More than one host is tried in
@@ -95,7 +95,7 @@ type Target struct {
 
 // named returns a target on the host's own server with nothing left empty, so that two which mean the same are equal.
 func (t Target) named() Target {
-	t.URI, t.ViaHost, t.Or = builtin.Text{}, false, ""
+	t.URI, t.ViaHost, t.OrDatabase = builtin.Text{}, false, ""
 	t.Socket = cmp.Or(t.Socket, DefaultSocket)
 	t.Port = cmp.Or(t.Port, DefaultPort)
 	t.User = cmp.Or(t.User, DefaultUser)

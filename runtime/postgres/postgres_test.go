@@ -64,9 +64,14 @@ type keeper struct {
 
 func (k *keeper) Keep(key any, c io.Closer, _ time.Duration) { k.open[key] = c }
 
-func (k *keeper) Kept(key any) io.Closer {
-	defer delete(k.open, key)
-	return k.open[key]
+func (k *keeper) Kept(keys ...any) io.Closer {
+	for _, key := range keys {
+		if c, ok := k.open[key]; ok {
+			delete(k.open, key)
+			return c
+		}
+	}
+	return nil
 }
 
 func (k *keeper) Release() {
@@ -98,7 +103,7 @@ func TestSessionIsKept(t *testing.T) {
 		t.Errorf("%d locks are left", locks)
 	}
 	other, either := target, target
-	other.Database, either.Database, either.Or = "template1", "other", DefaultDatabase
+	other.Database, either.Database, either.OrDatabase = "template1", "other", DefaultDatabase
 	if second := read(either, "SELECT pg_backend_pid()"); second != first {
 		t.Errorf("a look that either database does for had the session %d, not %d", second, first)
 	}

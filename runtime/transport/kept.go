@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// patience is how long a look waits for what another look has at that moment. Opening one more takes as long.
+// patience is how long a look waits for what another look has at that moment, which opening a session of PostgreSQL takes, too. What is not
+// given back, for it has broken or its look takes long, is waited for once.
 const patience = 10 * time.Millisecond
 
 // kept is what looks at a machine have opened and may open again: see host.Keeper.
@@ -41,24 +42,27 @@ func (k *kept) put(key any, c io.Closer, limit time.Duration) {
 	k.wake()
 }
 
-// take takes back the newest that is kept under a key, or that another look is about to give back.
-func (k *kept) take(key any) io.Closer {
+// take takes back the newest that is kept under the first of the keys that has one, or what another look is about to give back.
+func (k *kept) take(keys ...any) io.Closer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var over <-chan time.Time
 	for {
-		all := k.open[key]
-		if len(all) > 0 {
-			one := all[len(all)-1]
-			k.open[key] = all[:len(all)-1]
-			one.expiry.Stop()
-			if k.taken == nil {
-				k.taken = map[any]int{}
+		taken := false
+		for _, key := range keys {
+			if all := k.open[key]; len(all) > 0 {
+				one := all[len(all)-1]
+				k.open[key] = all[:len(all)-1]
+				one.expiry.Stop()
+				if k.taken == nil {
+					k.taken = map[any]int{}
+				}
+				k.taken[key]++
+				return one.Closer
 			}
-			k.taken[key]++
-			return one.Closer
+			taken = taken || k.taken[key] > 0
 		}
-		if k.taken[key] == 0 {
+		if !taken {
 			return nil
 		}
 		if over == nil {
@@ -74,7 +78,9 @@ func (k *kept) take(key any) io.Closer {
 			k.mu.Lock()
 		case <-over:
 			k.mu.Lock()
-			delete(k.taken, key) // it has broken, or its look takes long
+			for _, key := range keys {
+				delete(k.taken, key)
+			}
 			return nil
 		}
 	}

@@ -108,6 +108,6 @@ func (r *Reader) Dial(ctx context.Context, network, address, user string) (net.C
 // Keep is that of host.Keeper, as are the others.
 func (r *Reader) Keep(key any, c io.Closer, limit time.Duration) { r.link.kept.put(key, c, limit) }
 
-func (r *Reader) Kept(key any) io.Closer { return r.link.kept.take(key) }
+func (r *Reader) Kept(keys ...any) io.Closer { return r.link.kept.take(keys...) }
 
 func (r *Reader) Release() { r.link.kept.release() }
