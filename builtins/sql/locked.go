@@ -39,6 +39,9 @@ func locked(c *builtin.Call, p lockedParams) (starlark.Value, error) {
 	return p.During.Call(c.Thread)
 }
 
+// unlockTimeout is how long giving up a lock may take.
+const unlockTimeout = time.Second
+
 func (p lockedParams) lock(ctx context.Context) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
@@ -57,7 +60,13 @@ func (p lockedParams) lock(ctx context.Context) (release func(), err error) {
 		return nil, postgres.Explain(err)
 	}
 	if got {
-		return hangUp, nil
+		return func() {
+			// Not by the hanging up alone: a session that is hung up may hold it for a moment yet.
+			ctx, cancel := context.WithTimeout(context.Background(), unlockTimeout)
+			defer cancel()
+			_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock_all()") // where that fails, the session's end does it
+			hangUp()
+		}, nil
 	}
 	defer hangUp()
 	var since time.Time
