@@ -54,8 +54,9 @@ func Module() builtin.Module {
 				Check:    checkNode,
 			},
 			&builtin.Action[configParams]{
-				Name:     "config",
-				Doc:      "Makes settings of pg_autoctl itself, as pg_autoctl config set does, and lets the running service read them, also where an earlier run was cut off before that.",
+				Name: "config",
+				Doc: "Makes settings of pg_autoctl itself, as pg_autoctl config set does, and lets the running service read them, also where an earlier run was cut off before that. " +
+					"A service that is busy for longer than 15 s, as with a base backup, reads them afterwards: the call says so, and the next run tells it again.",
 				Defaults: configParams{Service: made.Service},
 				Check:    checkConfig,
 			},
