@@ -92,6 +92,9 @@ func TestMemory(t *testing.T) {
 			noRestart(l.exits(0, resize("--check", "--skip-tags=containers", "-e", "app_networks=samenet,192.0.2.0/24"), "pg_hba.conf"))
 			noRestart(l.exits(0, resize("--check", "--skip-tags=nodes"), "postgresql.conf"))
 			noRestart(l.exits(0, resize("--check", "--tags=machines,formation", "-e", "max_connections=200"), "postgresql.conf"))
+			noRestart(l.exits(0, resize("--tags=containers,machines,nodes"), "pg_autoctl.reload")) // and back, to what the servers still run with
+			noRestart(l.exits(0, command("postgres_ha.star", "--check"), "postgresql.conf", "pg_autoctl.reload"))
+			noRestart(l.exits(0, command("postgres_ha.star"), "postgresql.conf", "pg_autoctl.reload"))
 		}
 		would := l.exits(0, resize("--check", "--diff"), "limits.memory "+size.limit, "+shared_buffers = '"+size.buffers+"'", restarts, switchover).out
 		did := ""
@@ -117,6 +120,15 @@ func TestMemory(t *testing.T) {
 		}
 		run(resize()).unchanged(t)
 	}
+}
+
+// Fewer connections than the servers run with are refused before a file is written: a standby would not come up with them.
+func TestFewerConnections(t *testing.T) {
+	l := newLab(t)
+	for _, how := range []string{"--check", "--diff"} {
+		l.exits(1, command("postgres_ha.star", how, "-e", "max_connections=99"), "runs with max_connections = 100, and would have 99")
+	}
+	run(command("postgres_ha.star")).unchanged(t)
 }
 
 // Where a standby alone waits for a restart, the primary stays as it is.

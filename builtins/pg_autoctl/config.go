@@ -40,6 +40,9 @@ func checkConfig(ctx context.Context, r host.Reader, p configParams) (*builtin.C
 	if err != nil {
 		return nil, err
 	}
+	if written, _ := builtin.Unread(ctx, ""); slices.Contains(written, files.settings()) {
+		return nil, host.NotThere("%s is yet to be written by pg_autoctl", files.settings())
+	}
 	found, err := readSettings(ctx, r, files)
 	if err != nil {
 		return nil, err

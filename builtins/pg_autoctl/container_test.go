@@ -145,16 +145,18 @@ if got != `+want+`: fail("waits for a restart: %s" % got)`, check); err != nil {
 		restart   = `pg_autoctl.restart(h, pgdata(0), port = port(0), service = service(0), `
 		reload    = `pg_autoctl.reload(h, port = port(0))` + "\n"
 		write     = `file.line(h, pgdata(0) + "/postgresql.conf", line = "work_mem = '9MB'")` + "\n"
-		unwritten = `["work_mem", "shared_buffers", "no_such"]`
+		unwritten = `{"work_mem": "9MB", "shared_buffers": "32MB", "no_such": "1"}`
 	)
 	waits(write+reload, unwritten, `["shared_buffers"]`, true)
+	waits(write+reload, `{"shared_buffers": "16384kB", "max_connections": "", "max_wal_senders": "10"}`, `[]`, true) // as it runs
+	waits(write+reload, `{"shared_buffers": "", "max_connections": "200", "wal_level": "minimal"}`, `["max_connections", "shared_buffers", "wal_level"]`, true)
 	waits(write, unwritten, `[]`, true) // who would have the server read them
 	waits(reload, unwritten, `[]`, true)
 	waits(`command(h, ["true"])`+"\n"+reload, unwritten, `[]`, false)
 
 	psql("ALTER SYSTEM SET max_connections = 120")
-	waits(``, `[]`, `[]`, true)
-	waits(`command(h, ["true"])`, `[]`, `[]`, true)
+	waits(``, `{}`, `[]`, true)
+	waits(`command(h, ["true"])`, `{}`, `[]`, true)
 	m.Check(names + write + reload + reload)
 	if got := strings.Count(strings.Join(m.Summary(), "\n"), "/postgresql.conf"); got != 2 {
 		m.t.Errorf("a line that is to be written and read once: %q", m.Summary())
@@ -168,15 +170,15 @@ if got != `+want+`: fail("waits for a restart: %s" % got)`, check); err != nil {
 	waits(write+reload+again, unwritten, `[]`, true) // it has been started with them
 	waits(again+write+reload, unwritten, `["shared_buffers"]`, true)
 	const set = `sql.setting(h, {"max_connections": 130}, port = port(0))` + "\n"
-	waits(set, `["max_connections"]`, `["max_connections"]`, true)
-	waits(again+set, `["max_connections"]`, `["max_connections"]`, true)
+	waits(set, `{"max_connections": "130"}`, `["max_connections"]`, true)
+	waits(again+set, `{"max_connections": "130"}`, `["max_connections"]`, true)
 	m.Check(names + write + set + reload)
 	if got := strings.Join(m.Summary(), "\n"); strings.Contains(got, "reload PostgreSQL") {
 		m.t.Errorf("what sql.setting has read is read again: %q", got)
 	}
-	waits(reload, `[]`, `["max_connections"]`, true)
+	waits(reload, `{}`, `["max_connections"]`, true)
 	m.run(reload)
-	waits(``, `[]`, `["max_connections"]`, false)
+	waits(``, `{}`, `["max_connections"]`, false)
 
 	psql("SELECT pg_create_physical_replication_slot('pgautofailover_standby_9')")
 	m.fails(restart+`)`, "this is the primary", "max_connections")
@@ -184,7 +186,7 @@ if got != `+want+`: fail("waits for a restart: %s" % got)`, check); err != nil {
 
 	psql("ALTER SYSTEM RESET max_connections")
 	m.run(reload)
-	waits(``, `[]`, `[]`, false)
+	waits(``, `{}`, `[]`, false)
 }
 
 // A run that ends between the change of a setting and its reading does not hide that from the next.

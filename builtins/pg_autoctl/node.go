@@ -101,10 +101,11 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 		return nil, err
 	}
 	learned := &nodeResult{}
+	change := &builtin.Change{Summary: p.summary(next, files), Learned: learned}
 	if next.Create {
 		learned.First = &next.First
+		change.Writes = []string{files.settings()}
 	}
-	change := &builtin.Change{Summary: p.summary(next, files), Learned: learned}
 	change.Apply = func(ctx context.Context, h host.Host) error {
 		if next.Wait {
 			if err := p.awaitCreation(ctx, h, p.Timeout); err != nil {

@@ -24,7 +24,7 @@ type restartParams struct {
 // waitingParams say what may wait for a restart.
 type waitingParams struct {
 	server
-	Unwritten builtin.Strings `star:"unwritten" doc:"Names of settings that an earlier step writes: a dry run, in which it has not, counts those that only a restart can change, once the server would have read them."`
+	Unwritten builtin.StringMap `star:"unwritten" doc:"Dict of settings that an earlier step writes, with their values, empty for one that it takes out: a dry run, in which it has not, counts those that only a restart can change, and that differ from what the server runs with, once it would have read them."`
 }
 
 // waiting are the settings that wait for a restart. Once a dry run would have had the server read its files, they do with what these hold now,
@@ -35,7 +35,7 @@ func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []stri
 	if restarted && len(sinceStart) == len(sinceRead) { // nothing was written, and then read
 		return nil, nil
 	}
-	condition, args := pendingRestart, []any{}
+	query, args := `SELECT name FROM pg_settings WHERE `+pendingRestart, []any{}
 	if read {
 		l, err := p.readLoaded(ctx, r)
 		if err != nil {
@@ -44,10 +44,22 @@ func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []stri
 		if restarted {
 			l.PendingRestart = []string{}
 		}
-		condition, args = `name = ANY ($1) OR context = 'postmaster' AND name = ANY ($2)`, []any{l.PendingRestart, []string(p.Unwritten)}
+		var written, values []string
+		for name, value := range p.Unwritten {
+			written, values = append(written, name), append(values, value)
+		}
+		query, args = `
+			SELECT s.name FROM pg_settings s LEFT JOIN unnest($2::text[], $3::text[]) AS u (name, value) USING (name)
+			WHERE CASE
+			  WHEN u.value IS NULL OR s.sourcefile LIKE '%/postgresql.auto.conf' THEN s.name = ANY ($1) -- which comes last
+			  WHEN s.context <> 'postmaster' THEN false
+			  WHEN u.value = '' THEN s.setting IS DISTINCT FROM s.boot_val
+			  WHEN u.value ~ '^[0-9]+ *[kMGT]B$' AND current_setting(s.name) ~ '^[0-9]+[kMGT]B$' THEN pg_size_bytes(u.value) <> pg_size_bytes(current_setting(s.name))
+			  ELSE u.value <> current_setting(s.name) END`,
+			[]any{l.PendingRestart, written, values}
 	}
 	err = postgres.Read(ctx, r, p.anyDatabase(), func(tx *postgres.Tx) error {
-		return tx.QueryRow(ctx, `SELECT ARRAY(SELECT name FROM pg_settings WHERE `+condition+` ORDER BY 1)`, args...).Scan(&names)
+		return tx.QueryRow(ctx, `SELECT ARRAY(`+query+` ORDER BY 1)`, args...).Scan(&names)
 	})
 	return names, err
 }

@@ -169,7 +169,8 @@ func (p grantParams) objects(ctx context.Context, tx *postgres.Tx, kind objectKi
 	if err != nil {
 		return nil, fmt.Errorf("on: %q: %w", on, err)
 	}
-	if len(objects) > 0 || p.State == absent {
+	// Where nothing is there, nothing is to be revoked, but for what a dry run would have made by now.
+	if _, pending := builtin.DryRun(ctx); len(objects) > 0 || p.State == absent && !pending {
 		return objects, nil
 	}
 	if kind.inSchema {

@@ -1,6 +1,10 @@
 package sql
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pgrun/pgrun/runtime/builtin"
+)
 
 func TestGrant(t *testing.T) {
 	b := newBench(t)
@@ -57,5 +61,10 @@ func TestGrantErrors(t *testing.T) {
 	b.Fails(`sql.grant(h, "last", privileges = "SELECT", on = "passed_on", state = "absent", ${at})`, "that middle granted")
 	b.same(`sql.grant(h, "nobody", privileges = "SELECT", on = "passed_on", state = "absent", ${at})`)
 	b.same(`sql.grant(h, "last", privileges = "SELECT", on = "nowhere", state = "absent", ${at})`)
+	b.Check(`sql.database(h, "later", ${at})
+sql.grant(h, "public", privileges = "ALL", type = "database", on = "later", state = "absent", ${at})`)
+	if len(b.Events) != 2 || b.Events[1].Status == builtin.Same {
+		t.Errorf("a dry run that would make the database passes over what is to be revoked: %v", b.Events)
+	}
 	b.same(`sql.grant(h, "last", privileges = "SELECT", type = "tables", on = "pg_toast", state = "absent", ${at})`)
 }

@@ -243,12 +243,12 @@ func (p settingParams) reload(ctx context.Context, conn *pgx.Conn) (pending []st
 }
 
 // loadable is an error where a line of the configuration files would make the server refuse all of them.
-// A value that only a restart can apply, or a bad one, does not.
+// A value that only a restart can apply, or a bad one, does not, nor a setting that was taken out, whose row names no file.
 func (p settingParams) loadable(ctx context.Context, q postgres.Querier) error {
 	var where, what string
 	err := q.QueryRow(ctx, `
-		SELECT coalesce(sourcefile, '?') || ', line ' || coalesce(sourceline, 0), error FROM pg_file_settings
-		WHERE error IS NOT NULL AND error <> 'setting could not be applied' LIMIT 1`).Scan(&where, &what)
+		SELECT sourcefile || ', line ' || coalesce(sourceline, 0), error FROM pg_file_settings
+		WHERE error IS NOT NULL AND error <> 'setting could not be applied' AND sourcefile IS NOT NULL LIMIT 1`).Scan(&where, &what)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}

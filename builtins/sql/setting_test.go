@@ -93,6 +93,18 @@ func TestSettingSeesOtherFiles(t *testing.T) {
 	write(string(before) + "\nwork_mem = '7 bananas'\n") // this only makes that one setting stay
 	b.Idempotent(`sql.setting(h, settings = {"maintenance_work_mem": "77MB"}, ${at})`)
 	b.Run(`sql.setting(h, reset = "maintenance_work_mem", ${at})`)
+
+	write(string(before) + "\nmax_locks_per_transaction = 65\n")
+	if err := b.server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	write(string(before)) // only a restart gives it up, which keeps the server from nothing
+	b.psql("SELECT count(*) FROM pg_file_settings WHERE error IS NOT NULL AND sourcefile IS NULL", "1")
+	b.Idempotent(`sql.setting(h, settings = {"maintenance_work_mem": "78MB"}, ${at})`)
+	b.Run(`sql.setting(h, reset = "maintenance_work_mem", ${at})`)
+	if err := b.server.Restart(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestSettingErrors(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -373,7 +374,22 @@ func (l *loader) checkParams() error {
 			wrong = append(wrong, fmt.Errorf("%s: %s has no param %q%s", l.given[name].source, l.main.shown(), name, suggest.Or(name, known, list)))
 		}
 	}
+	if len(wrong) == 0 {
+		l.noteMisspelt(known)
+	}
 	return errors.Join(wrong...)
+}
+
+// noteMisspelt prints what of the inventory's params looks like a param of the playbook's that the inventory does not set. It is no error: another
+// playbook may have it.
+func (l *loader) noteMisspelt(known []string) {
+	in := l.playbook.Inventory
+	for _, name := range slices.Sorted(maps.Keys(in.Params)) {
+		near := suggest.Nearest(name, known)
+		if _, set := in.Params[near]; near != "" && !set {
+			l.Print(fmt.Sprintf("%s: params: %s has no param %q: did you mean %s?", in.Path, l.main.shown(), name, near))
+		}
+	}
 }
 
 func about(doc string) string {
