@@ -122,11 +122,11 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// Fewer connections than the servers run with are refused before a file is written: a standby would not come up with them.
+// Fewer connections than the servers run with are refused: a standby would not come up with them.
 func TestFewerConnections(t *testing.T) {
 	l := newLab(t)
 	for _, how := range []string{"--check", "--diff"} {
-		l.exits(1, command("postgres_ha.star", how, "-e", "max_connections=99"), "runs with max_connections = 100, and would have 99")
+		l.exits(1, command("postgres_ha.star", how, "-e", "max_connections=99"), "has max_connections = 100, and a standby with 99 would not come up")
 	}
 	run(command("postgres_ha.star")).unchanged(t)
 }

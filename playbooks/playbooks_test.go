@@ -104,6 +104,8 @@ group("postgres_ha", children = ["postgres_ha_monitor", "postgres_ha_nodes"], va
 		{"memory by a percentage", "", []string{"memory=10%"}, []string{"memory", "not a size", "such as 2GiB"}},
 		{"memory that is too little", "", []string{"monitor_memory=16MiB"}, []string{"monitor_memory", "16MiB", "256MiB at least"}},
 		{"a host without a mask", "", []string{"app_networks=192.0.2.1"}, []string{"app_networks", `"192.0.2.1"`}},
+		{"no networks of the application", "", []string{"app_networks="}, []string{"app_networks is empty"}},
+		{"processors that are none", "", []string{"cpus=many"}, []string{"cpus", `"many"`}},
 		{"unknown timers", "", []string{"timers=fastest"}, []string{"timers", "fast"}},
 	} {
 		inventory := test.inventory

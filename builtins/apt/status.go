@@ -129,7 +129,7 @@ func parseDatabase(listing string) database {
 			}
 		}
 		db.entries[e.name] = append(db.entries[e.name], e)
-		if e.name == "dpkg" {
+		if e.name == "dpkg" && e.installed() {
 			db.native = e.arch
 		}
 	}

@@ -40,7 +40,7 @@ func checkConfig(ctx context.Context, r host.Reader, p configParams) (*builtin.C
 	if err != nil {
 		return nil, err
 	}
-	if written, _ := builtin.Unread(ctx, ""); slices.Contains(written, files.settings()) {
+	if written, _ := builtin.Unread(ctx, "nobody"); slices.Contains(written, files.settings()) {
 		return nil, host.NotThere("%s is yet to be written by pg_autoctl", files.settings())
 	}
 	found, err := readSettings(ctx, r, files)
@@ -61,7 +61,7 @@ func checkConfig(ctx context.Context, r host.Reader, p configParams) (*builtin.C
 	slices.Sort(differ)
 	change := &builtin.Change{}
 	if unread {
-		change.Summary = append(change.Summary, fmt.Sprintf("let %s read its settings, which an earlier run has changed, and was cut off", p.Service))
+		change.Summary = append(change.Summary, fmt.Sprintf("let %s read its settings, which an earlier run has changed", p.Service))
 	}
 	for _, key := range differ {
 		change.Summary = append(change.Summary, fmt.Sprintf("set %s to %s", key, p.Settings[key]))
@@ -83,6 +83,9 @@ func checkConfig(ctx context.Context, r host.Reader, p configParams) (*builtin.C
 		if err != nil {
 			return err
 		}
+		if !read && len(differ) == 0 {
+			return fmt.Errorf("%s was told by an earlier run to read its settings, and now, and has not within %s: see journalctl -u %s", p.Service, readTimeout, p.Service)
+		}
 		if !read {
 			change.Summary = append(change.Summary, fmt.Sprintf("%s has not read its settings within %s, see journalctl -u %s: the next run tells it again", p.Service, readTimeout, p.Service))
 			return nil
@@ -93,11 +96,11 @@ func checkConfig(ctx context.Context, r host.Reader, p configParams) (*builtin.C
 }
 
 const (
-	// readTimeout is how long a service may take to read its settings. One that waits for its PostgreSQL, or copies it, does so afterwards.
+	// readTimeout is how long a service may take to read its settings. One that copies the primary, for one, does so afterwards.
 	readTimeout = 15 * time.Second
 
-	// toldTimeout is how long it is waited for before it is told again: one that is told while it acts on what it has read does not hear it.
-	toldTimeout = 3 * time.Second
+	// tellAgainAfter is how long it is waited for before it is told again: one that is told while it acts on what it has read does not hear it.
+	tellAgainAfter = 3 * time.Second
 
 	// setTries is how often a setting is set that the service has written over, see set.
 	setTries = 3
@@ -105,10 +108,9 @@ const (
 
 // set changes pg_autoctl.cfg where it differs from the settings, and reports whether the service that runs has read it.
 //
-// A keeper that is told to reads the file, waits for its PostgreSQL, writes the file with what it has read, and acts on it. So what
-// was set after it had read is lost; and a file that it has written since it was told, and that has the settings, is one that it knows.
+// A keeper that is told to reads the file, waits while its PostgreSQL starts, writes the file with what it has read, and acts on it. So
+// what was set after it had read is lost; and a file that has been written since it was told, and that has the settings, is one that it knows.
 func (s service) set(ctx context.Context, h host.Host, files layout, settings, found map[string]string) (read bool, err error) {
-	before := found
 	for try := 1; ; try++ {
 		for key, value := range settings {
 			if found[key] == value {
@@ -126,19 +128,16 @@ func (s service) set(ctx context.Context, h host.Host, files layout, settings, f
 		}
 		lost := ""
 		for key, value := range settings {
-			switch found[key] {
-			case value:
-			case before[key]:
+			if found[key] != value {
 				lost = key
-			default:
-				return false, fmt.Errorf("settings: %s: pg_autoctl writes %q as %q: write it so, too", key, value, found[key])
 			}
 		}
 		if lost == "" {
 			return true, nil
 		}
 		if try == setTries {
-			return false, fmt.Errorf("pg_autoctl was told %d times to set %s to %s, and it is %q again in %s: is somebody else at it?", setTries, lost, settings[lost], found[lost], files.settings())
+			return false, fmt.Errorf("settings: %s was set to %s %d times, and %s writes it back as %q: if it is one that pg_autoctl takes only when it starts, stop %s, run again, and start it",
+				lost, settings[lost], setTries, s, found[lost], s)
 		}
 	}
 }
@@ -146,11 +145,14 @@ func (s service) set(ctx context.Context, h host.Host, files layout, settings, f
 // setOne changes one setting, which fails while the service writes the file.
 func (s service) setOne(ctx context.Context, h host.Host, pgdata, key, value string) error {
 	for try := 1; ; try++ {
-		err := s.autoctl(ctx, h, pgdata, "config", "set", "--pgdata", pgdata, key, value)
-		if _, away := errors.AsType[*host.Unreachable](err); err == nil || away || try == setTries {
-			return err
+		written, err := s.autoctl(ctx, h, pgdata, "config", "set", "--pgdata", pgdata, key, value)
+		if written = strings.TrimSpace(written); err == nil && written != value && written != "" {
+			return fmt.Errorf("settings: %s: pg_autoctl writes %q as %q: write it so, too", key, value, written)
 		}
-		if paused := host.Pause(ctx, pollEvery); paused != nil {
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return fmt.Errorf("settings: %s: pg_autoctl config set has not ended within %s: it waits while PostgreSQL starts, so run again when that is up", key, autoctlTimeout)
+		}
+		if _, away := errors.AsType[*host.Unreachable](err); err == nil || away || try == setTries || host.Pause(ctx, pollEvery) != nil {
 			return err
 		}
 	}
@@ -158,7 +160,7 @@ func (s service) setOne(ctx context.Context, h host.Host, pgdata, key, value str
 
 // reads tells the service to read its settings, and reports whether it has. One that does not run does when it starts. A monitor, which
 // writes nothing, is believed.
-func (s service) reads(ctx context.Context, h host.Host, files layout, role string) (bool, error) {
+func (s service) reads(ctx context.Context, h host.Host, files layout, role string) (read bool, err error) {
 	written := func() (time.Time, error) {
 		info, err := h.Stat(ctx, files.settings())
 		return info.ModTime, err
@@ -172,7 +174,7 @@ func (s service) reads(ctx context.Context, h host.Host, files layout, role stri
 		if err != nil || !runs || role == "monitor" {
 			return err == nil, err
 		}
-		for told := time.Now(); time.Since(told) < toldTimeout; {
+		for told := time.Now(); time.Since(told) < tellAgainAfter; {
 			if err := host.Pause(ctx, pollEvery); err != nil {
 				return false, err
 			}

@@ -180,7 +180,7 @@ func readSettings(ctx context.Context, r host.Reader, l layout) (map[string]stri
 	// A pg_autoctl that is told to reload empties the file, and writes it again.
 	for end := time.Now().Add(time.Second); err == nil && len(content) == 0; {
 		if time.Now().After(end) {
-			return nil, fmt.Errorf("%s is empty: pg_autoctl was cut off while it wrote it. Restore it from a backup or, if the data in %s is not wanted any more, remove it", l.settings(), l.pgdata)
+			return nil, fmt.Errorf("%s is empty: pg_autoctl was cut off while it wrote it, or had no space. Restore that file or, if the data in %s is not wanted any more, remove it", l.settings(), l.pgdata)
 		}
 		if err = host.Pause(ctx, time.Millisecond); err == nil {
 			content, err = r.ReadFile(ctx, l.settings())

@@ -209,7 +209,8 @@ func (p registerParams) register(ctx context.Context, monitor host.Host, s stray
 		return err
 	}
 	autoctl := func(ctx context.Context, args ...string) error {
-		return service(p.Service).autoctl(ctx, h, p.PGData, append(args, "--pgdata", p.PGData)...)
+		_, err := service(p.Service).autoctl(ctx, h, p.PGData, append(args, "--pgdata", p.PGData)...)
+		return err
 	}
 	if !s.deaf() {
 		if s.row != nil {

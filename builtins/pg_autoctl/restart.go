@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ type restartParams struct {
 // waitingParams say what may wait for a restart.
 type waitingParams struct {
 	server
-	Unwritten builtin.StringMap `star:"unwritten" doc:"Dict of settings that an earlier step writes, with their values, empty for one that it takes out: a dry run, in which it has not, counts those that only a restart can change, and that differ from what the server runs with, once it would have read them."`
+	Unwritten builtin.StringMap `star:"unwritten" doc:"Dict of settings that an earlier step writes, with their values, as SHOW writes them, empty for one that it takes out: a dry run, in which it has not, counts those that only a restart can change, and that differ from what the server runs with, once it would have read them."`
 }
 
 // waiting are the settings that wait for a restart. Once a dry run would have had the server read its files, they do with what these hold now,
@@ -44,6 +45,7 @@ func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []stri
 		if restarted {
 			l.PendingRestart = []string{}
 		}
+		sinceEver, _ := builtin.Unread(ctx, "nobody")
 		var written, values []string
 		for name, value := range p.Unwritten {
 			written, values = append(written, name), append(values, value)
@@ -51,12 +53,14 @@ func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []stri
 		query, args = `
 			SELECT s.name FROM pg_settings s LEFT JOIN unnest($2::text[], $3::text[]) AS u (name, value) USING (name)
 			WHERE CASE
-			  WHEN u.value IS NULL OR s.sourcefile LIKE '%/postgresql.auto.conf' THEN s.name = ANY ($1) -- which comes last
+			  WHEN u.value IS NULL THEN s.name = ANY ($1)
+			  WHEN NOT $4 AND EXISTS (SELECT FROM pg_file_settings f WHERE f.name = s.name AND f.sourcefile LIKE '%/postgresql.auto.conf') -- read last
+			    THEN s.name = ANY ($1)
 			  WHEN s.context <> 'postmaster' THEN false
 			  WHEN u.value = '' THEN s.setting IS DISTINCT FROM s.boot_val
 			  WHEN u.value ~ '^[0-9]+ *[kMGT]B$' AND current_setting(s.name) ~ '^[0-9]+[kMGT]B$' THEN pg_size_bytes(u.value) <> pg_size_bytes(current_setting(s.name))
 			  ELSE u.value <> current_setting(s.name) END`,
-			[]any{l.PendingRestart, written, values}
+			[]any{l.PendingRestart, written, values, slices.Contains(sinceEver, "postgresql.auto.conf")}
 	}
 	err = postgres.Read(ctx, r, p.anyDatabase(), func(tx *postgres.Tx) error {
 		return tx.QueryRow(ctx, `SELECT ARRAY(`+query+` ORDER BY 1)`, args...).Scan(&names)

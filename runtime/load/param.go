@@ -386,7 +386,8 @@ func (l *loader) noteMisspelt(known []string) {
 	in := l.playbook.Inventory
 	for _, name := range slices.Sorted(maps.Keys(in.Params)) {
 		near := suggest.Nearest(name, known)
-		if _, set := in.Params[near]; near != "" && !set {
+		_, here := in.Params[near]
+		if _, there := l.given[near]; near != "" && !here && !there {
 			l.Print(fmt.Sprintf("%s: params: %s has no param %q: did you mean %s?", in.Path, l.main.shown(), name, near))
 		}
 	}
