@@ -254,6 +254,17 @@ runuser -u postgres -- psql -p 6500 -d pg_auto_failover -qtAc "SELECT pgautofail
 	m.fails(register, "node-1", "pgaf-1.service is inactive", advice)
 	m.fails(`pg_autoctl.node(h, **node_arguments(h, 1))`, advice)
 
+	// One whose creation goes on is not registered yet, and looks the same.
+	m.sh(`systemd-run --quiet --unit=pgaf-1-create sleep 60`)
+	if r := m.run(register); r.Changed() {
+		m.t.Errorf("a node that is being created is registered: %q", m.Summary())
+	}
+	m.Check(names + `pg_autoctl.node(h, **node_arguments(h, 1))`)
+	if got := strings.Join(m.Summary(), "\n"); !strings.HasPrefix(got, "wait") {
+		m.t.Errorf("a creation that goes on: %q", got)
+	}
+	m.sh(`systemctl stop pgaf-1-create`)
+
 	m.sh("cd /; " + advice)
 	m.eventually(`runuser -u postgres -- psql -p 6501 -qtAc "SELECT 1"`)
 	m.run(register)

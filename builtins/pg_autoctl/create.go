@@ -98,6 +98,14 @@ func readLog(ctx context.Context, h host.Host, identifier string) string {
 	return out.Stdout
 }
 
+// creating reports whether a creation is under way, of a run that was killed for one. pg_autoctl makes its state file before it
+// asks the monitor to register the node, and notes only then that the creation is not finished: until that the node looks like one which
+// the monitor does not know any more.
+func (s service) creating(ctx context.Context, r host.Reader) (bool, error) {
+	active, err := activeState(ctx, r, s.creation())
+	return err == nil && !stopped(active), err
+}
+
 // awaitCreation waits until a creation that another run began has ended, as it may.
 func (c creation) awaitCreation(ctx context.Context, r host.Reader, timeout time.Duration) error {
 	unit := service(c.Service).creation()

@@ -161,6 +161,11 @@ func (p registerParams) strayOn(ctx context.Context, on builtin.Host, f formatio
 	if s.deaf() && s.row.ReportAge < alive {
 		return nil, nil
 	}
+	if s.row == nil {
+		if creating, err := service(p.Service).creating(ctx, r); err != nil || creating {
+			return nil, err
+		}
+	}
 	if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
 		return nil, err
 	}

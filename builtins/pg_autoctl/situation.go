@@ -33,11 +33,9 @@ func (p nodeParams) look(ctx context.Context, r host.Reader, files layout, marks
 	s.Files, s.State, s.Init = files, marks.state, marks.init
 	finished := marks.finished()
 	if !finished {
-		active, err := activeState(ctx, r, service(p.Service).creation())
-		if err != nil {
+		if s.Creating, err = service(p.Service).creating(ctx, r); err != nil {
 			return s, err
 		}
-		s.Creating = !stopped(active)
 	}
 	if s.Data, err = clusterAt(ctx, r, p.PGData); err != nil || s.Creating {
 		return s, err
@@ -78,5 +76,8 @@ func (p nodeParams) look(ctx context.Context, r host.Reader, files layout, marks
 			s.Others = append(s.Others, n)
 		}
 	}
-	return s, nil
+	if finished && s.Self == nil { // it looks the same before it is registered, see creating
+		s.Creating, err = service(p.Service).creating(ctx, r)
+	}
+	return s, err
 }
