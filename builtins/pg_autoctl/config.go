@@ -40,7 +40,7 @@ func checkConfig(ctx context.Context, r host.Reader, p configParams) (*builtin.C
 	if err != nil {
 		return nil, err
 	}
-	if written, _ := builtin.Unread(ctx, "nobody"); slices.Contains(written, files.settings()) {
+	if slices.Contains(builtin.Written(ctx), files.settings()) {
 		return nil, host.NotThere("%s is yet to be written by pg_autoctl", files.settings())
 	}
 	found, err := readSettings(ctx, r, files)

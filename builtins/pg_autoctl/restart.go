@@ -45,7 +45,6 @@ func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []stri
 		if restarted {
 			l.PendingRestart = []string{}
 		}
-		sinceEver, _ := builtin.Unread(ctx, "nobody")
 		var written, values []string
 		for name, value := range p.Unwritten {
 			written, values = append(written, name), append(values, value)
@@ -60,7 +59,7 @@ func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []stri
 			  WHEN u.value = '' THEN s.setting IS DISTINCT FROM s.boot_val
 			  WHEN u.value ~ '^[0-9]+ *[kMGT]B$' AND current_setting(s.name) ~ '^[0-9]+[kMGT]B$' THEN pg_size_bytes(u.value) <> pg_size_bytes(current_setting(s.name))
 			  ELSE u.value <> current_setting(s.name) END`,
-			[]any{l.PendingRestart, written, values, slices.Contains(sinceEver, "postgresql.auto.conf")}
+			[]any{l.PendingRestart, written, values, slices.Contains(builtin.Written(ctx), "postgresql.auto.conf")}
 	}
 	err = postgres.Read(ctx, r, p.anyDatabase(), func(tx *postgres.Tx) error {
 		return tx.QueryRow(ctx, `SELECT ARRAY(`+query+` ORDER BY 1)`, args...).Scan(&names)

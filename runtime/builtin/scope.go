@@ -139,6 +139,15 @@ func Unread(ctx context.Context, reader string) (paths []string, read bool) {
 	return paths, false
 }
 
+// Written returns what a dry run would have written on the call's host by then.
+func Written(ctx context.Context) (paths []string) {
+	s, _ := ctx.Value(callKey{}).(state)
+	for _, a := range s.announced {
+		paths = append(paths, a.Writes...)
+	}
+	return paths
+}
+
 // contextOf returns the context that a builtin called on the host gets.
 func (s *Scope) contextOf(on *inventory.Host) context.Context {
 	return context.WithValue(s.Context, callKey{}, state{s.Check, s.Hosts.Announced(on)})
