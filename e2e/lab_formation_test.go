@@ -125,10 +125,22 @@ func TestMemory(t *testing.T) {
 // Fewer connections than the servers run with are refused: a standby would not come up with them.
 func TestFewerConnections(t *testing.T) {
 	l := newLab(t)
-	for _, how := range []string{"--check", "--diff"} {
-		l.exits(1, command("postgres_ha.star", how, "-e", "max_connections=99"), "has max_connections = 100, and a standby with 99 would not come up")
+	fewer := func(args ...string) {
+		t.Helper()
+		l.exits(1, command(append([]string{"postgres_ha.star", "-e", "max_connections=99"}, args...)...), "has max_connections = 100, and with 99 a standby of it would not come up")
 	}
+	fewer("--check")
+	fewer()
 	run(command("postgres_ha.star")).unchanged(t)
+
+	// Also of a machine without its file, and where no server answers.
+	t.Cleanup(func() { run(command("postgres_ha.star")).check(t, 0) })
+	standby, primary := l.one("secondary"), l.one("primary")
+	inside(t, standby, "rm /etc/pgaf/postgresql.conf; systemctl stop pg_autoctl")
+	inside(t, primary, "systemctl stop pg_autoctl")
+	fewer()
+	inside(t, primary, "test -e /etc/pgaf/postgresql.conf && ! systemctl is-active pg_autoctl")
+	inside(t, standby, "test ! -e /etc/pgaf/postgresql.conf")
 }
 
 // Where a standby alone waits for a restart, the primary stays as it is.
@@ -282,7 +294,10 @@ version=$(cat $pgdata/PG_VERSION)
 			t.Fatalf("the keeper of %s does not hang:\n%s", victim, inside(t, victim, "ps ax"))
 		}
 	}
-	l.exits(0, command("postgres_ha.star"), "pg_autoctl of "+victim+" has not reported for ", "and waits for a PostgreSQL that has ended")
+	// Where a run was cut off that had told the keeper to read its settings, that is made up for once the keeper hears again.
+	inside(t, victim, "cd ~postgres/.config/pg_autoctl/var/lib/postgresql/*/pgaf; touch reload.pgrun")
+	l.exits(0, command("postgres_ha.star"), "pg_autoctl of "+victim+" has not reported for ", "and waits for a PostgreSQL that has ended",
+		victim+": pg_autoctl.config: let pg_autoctl.service read its settings")
 	l.exits(0, command("pg_state.star"))
 }
 

@@ -50,6 +50,7 @@ func testDatabase(lines ...string) database {
 func TestUnsatisfied(t *testing.T) {
 	db := testDatabase(
 		"dpkg amd64 install ok installed 1.22 ",
+		"dpkg i386 unknown ok not-installed  ",
 		"hello amd64 install ok installed 2.10-5 ",
 		"libc6 amd64 install ok installed 2.41 ",
 		"libz i386 install ok installed 1.3 ",

@@ -84,7 +84,8 @@ func checkConfig(ctx context.Context, r host.Reader, p configParams) (*builtin.C
 			return err
 		}
 		if !read && len(differ) == 0 {
-			return fmt.Errorf("%s was told by an earlier run to read its settings, and now, and has not within %s: see journalctl -u %s", p.Service, readTimeout, p.Service)
+			return fmt.Errorf("%s was told by an earlier run to read its settings, and now, and has not within %s: see journalctl -u %s, and run again when it is not busy any more",
+				p.Service, readTimeout, p.Service)
 		}
 		if !read {
 			change.Summary = append(change.Summary, fmt.Sprintf("%s has not read its settings within %s, see journalctl -u %s: the next run tells it again", p.Service, readTimeout, p.Service))
@@ -136,8 +137,8 @@ func (s service) set(ctx context.Context, h host.Host, files layout, settings, f
 			return true, nil
 		}
 		if try == setTries {
-			return false, fmt.Errorf("settings: %s was set to %s %d times, and %s writes it back as %q: if it is one that pg_autoctl takes only when it starts, stop %s, run again, and start it",
-				lost, settings[lost], setTries, s, found[lost], s)
+			return false, fmt.Errorf("settings: %s was set to %q %d times, and %s has %q then: if that means the same, write it so, too; if it is one that pg_autoctl takes "+
+				"only when it starts, stop %s (on a primary, switch over first), run again, and start it. Until then leave it out", lost, settings[lost], setTries, files.settings(), found[lost], s)
 		}
 	}
 }
@@ -145,10 +146,7 @@ func (s service) set(ctx context.Context, h host.Host, files layout, settings, f
 // setOne changes one setting, which fails while the service writes the file.
 func (s service) setOne(ctx context.Context, h host.Host, pgdata, key, value string) error {
 	for try := 1; ; try++ {
-		written, err := s.autoctl(ctx, h, pgdata, "config", "set", "--pgdata", pgdata, key, value)
-		if written = strings.TrimSpace(written); err == nil && written != value && written != "" {
-			return fmt.Errorf("settings: %s: pg_autoctl writes %q as %q: write it so, too", key, value, written)
-		}
+		_, err := s.autoctl(ctx, h, pgdata, "config", "set", "--pgdata", pgdata, key, value)
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			return fmt.Errorf("settings: %s: pg_autoctl config set has not ended within %s: it waits while PostgreSQL starts, so run again when that is up", key, autoctlTimeout)
 		}

@@ -98,9 +98,7 @@ func readLog(ctx context.Context, h host.Host, identifier string) string {
 	return out.Stdout
 }
 
-// creating reports whether a creation is under way, of a run that was killed for one. pg_autoctl makes its state file before it
-// asks the monitor to register the node, and notes only then that the creation is not finished: until that the node looks like one which
-// the monitor does not know any more.
+// creating reports whether a creation is under way, of a run that was killed for one.
 func (s service) creating(ctx context.Context, r host.Reader) (bool, error) {
 	active, err := activeState(ctx, r, s.creation())
 	return err == nil && !stopped(active), err

@@ -51,7 +51,7 @@ func (p nodeParams) decide(s situation) (todo, error) {
 			"or begin with an empty cluster by dropping the node first: pg_autoctl.drop(monitor, node = %q)", p.Name, s.Self.states(), p.Formation, p.PGData, p.Name)
 
 	case s.State && s.Self == nil:
-		// A creation that was cut off, for a monitor that is no more.
+		// A creation that was cut off before the monitor had registered the node, or for a monitor that is no more.
 		s.State = false
 		t, err := p.decide(s)
 		t.RemoveState = true

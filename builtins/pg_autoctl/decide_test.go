@@ -47,6 +47,7 @@ func TestDecide(t *testing.T) {
 		{name: "done, its data gone, and the only one", s: situation{State: true, Data: noCluster, Monitor: monitor, Self: self("single", "single")}, err: "pg_autoctl.drop"},
 		{name: "done, its registration cut off", s: situation{State: true, Data: usedCluster, Monitor: monitorDisabled, Self: self("secondary", "secondary"), Others: primary}, err: "pg_autoctl.register"},
 		{name: "dropped, or a new monitor", s: situation{State: true, Monitor: monitor, Others: primary}, err: "systemctl start pg_autoctl.service"},
+		{name: "first, cut off before its registration", s: situation{State: true, Init: true, Data: newCluster}, want: "remove-state create first"},
 		{name: "a new monitor without nodes", s: situation{State: true, Data: usedCluster}, err: "pg_autoctl.register"},
 
 		{name: "first, from nothing", want: "initdb create first"},
@@ -66,7 +67,7 @@ func TestDecide(t *testing.T) {
 		{name: "joins, with a cluster of its own that no server ran in", s: situation{Data: newCluster, Others: primary}, want: "remove-data create"},
 		{name: "joins, with a cluster that was in use", s: situation{Data: usedCluster, Others: primary}, err: "move it away"},
 		{name: "joins, cut off in its base backup", s: situation{State: true, Init: true, Self: self("wait_standby", "catchingup"), Others: primary}, want: "create"},
-		{name: "joins, cut off with another monitor", s: situation{State: true, Init: true, Others: primary}, want: "remove-state create"},
+		{name: "joins, cut off before its registration, or with another monitor", s: situation{State: true, Init: true, Others: primary}, want: "remove-state create"},
 		{name: "joins, cut off between registration and state file", s: situation{Self: self("init", "wait_standby"), Others: primary}, want: "outlive forget create"},
 
 		{name: "a lost standby", s: situation{Self: self("secondary", "catchingup"), Others: primary}, want: "outlive forget create"},

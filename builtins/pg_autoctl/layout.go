@@ -30,7 +30,7 @@ func (l layout) settings() string {
 	return path.Join(l.home, ".config/pg_autoctl", l.pgdata, "pg_autoctl.cfg")
 }
 
-// state is written when a data node has been registered.
+// state is made before a data node is registered, see registered.
 func (l layout) state() string {
 	return path.Join(l.home, ".local/share/pg_autoctl", l.pgdata, "pg_autoctl.state")
 }
@@ -56,6 +56,13 @@ func (l layout) reload() string {
 // backup is where the base backup for a node is put before it becomes PGDATA.
 func (l layout) backup(nodeID int64) string {
 	return path.Join(path.Dir(l.pgdata), "backup", fmt.Sprintf("node_%d", nodeID))
+}
+
+// registered reports whether a node's creation, of which there is no init file, has come to its registration. Its settings are the first to tell:
+// pg_autoctl gives the directory of its backups the node's number in place of the hostname when the monitor has given it one, before it commits
+// that and makes the init file.
+func (l layout) registered(settings map[string]string) bool {
+	return settings["replication.backup_directory"] != path.Join(path.Dir(l.pgdata), "backup", settings["pg_autoctl.hostname"])
 }
 
 // layoutOf finds the layout of a PGDATA, and refuses one that is reached through a symbolic link:
@@ -161,7 +168,7 @@ func exists(ctx context.Context, r host.Reader, path string) (bool, error) {
 
 // creationMarks are what pg_autoctl leaves of a data node's creation.
 type creationMarks struct {
-	state bool // the state file: the node has been registered
+	state bool // the state file: its creation has begun
 	init  bool // its creation was not finished
 }
 

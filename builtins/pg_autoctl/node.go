@@ -141,7 +141,7 @@ func (p nodeParams) firstOfAll(ctx context.Context) error {
 	return nil
 }
 
-// noNodeOn is an error where a host holds a finished node, or may.
+// noNodeOn is an error where a host holds a finished node, or makes one.
 func (p nodeParams) noNodeOn(ctx context.Context, r host.Reader) error {
 	files, err := layoutOf(ctx, r, p.PGData)
 	if host.Missing(err) {
@@ -152,6 +152,17 @@ func (p nodeParams) noNodeOn(ctx context.Context, r host.Reader) error {
 	}
 	marks, err := files.marks(ctx, r)
 	if err != nil || !marks.finished() {
+		return err
+	}
+	creating, err := service(p.Service).creating(ctx, r)
+	if err != nil {
+		return err
+	}
+	if creating {
+		return fmt.Errorf("%s is creating a data node, of which the monitor knows nothing yet: run again when it has ended", service(p.Service).creation())
+	}
+	settings, err := readSettings(ctx, r, files)
+	if err != nil || !files.registered(settings) {
 		return err
 	}
 	return fmt.Errorf("it holds a data node, and the monitor knows none: no first node is created before that one is registered, or gone. %s", ifUnknown(service(p.Service), files))

@@ -56,7 +56,7 @@ func Module() builtin.Module {
 			&builtin.Action[configParams]{
 				Name: "config",
 				Doc: "Makes settings of pg_autoctl itself, as pg_autoctl config set does, and lets the running service read them, also where an earlier run was cut off before that. " +
-					"A service that is busy for longer than 15 s, as with a base backup, reads them afterwards: the call says so, and the next run tells it again.",
+					"A service that is busy for longer than 15 s, as with a base backup, reads them afterwards: the call says so, and the next tells it again, which is an error where it is still busy: wait first until the node is up.",
 				Defaults: configParams{Service: made.Service},
 				Check:    checkConfig,
 			},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -194,10 +195,19 @@ func TestReadSettingsWhileWritten(t *testing.T) {
 	}
 }
 
-// disk is a machine that has nothing but files.
+// disk is a machine that has nothing but files, and at most one unit.
 type disk struct {
 	host.Reader
-	files []string
+	files    []string
+	settings string
+	unit     string
+}
+
+func (d disk) Look(_ context.Context, c host.Command) (host.Output, error) {
+	if d.unit != "" && slices.Contains(c.Argv, d.unit) {
+		return host.Output{Stdout: "active\n"}, nil
+	}
+	return host.Output{Stdout: "inactive\n"}, nil
 }
 
 func (d disk) Stat(_ context.Context, path string) (host.Info, error) {
@@ -207,7 +217,10 @@ func (d disk) Stat(_ context.Context, path string) (host.Info, error) {
 	return host.Info{}, fs.ErrNotExist
 }
 
-func (disk) ReadFile(context.Context, string) ([]byte, error) {
+func (d disk) ReadFile(_ context.Context, p string) ([]byte, error) {
+	if path.Base(p) == "pg_autoctl.cfg" {
+		return []byte(d.settings), nil
+	}
 	return []byte("root:x:0:0:root:/root:/bin/bash\npostgres:x:100:100::/var/lib/postgresql:/bin/bash\n"), nil
 }
 
@@ -216,18 +229,26 @@ func TestNoNodeOn(t *testing.T) {
 	p := nodeParams{}
 	p.PGData, p.Service = "/srv/pg/node", "pg_autoctl.service"
 	l := layout{"/var/lib/postgresql", p.PGData}
+	settings := func(backup string) string {
+		return "[pg_autoctl]\nhostname = a.example\n[replication]\nbackup_directory = /srv/pg/backup/" + backup + "\n"
+	}
+	const holds = "it holds a data node, and the monitor knows none"
 	for _, c := range []struct {
-		name  string
-		files []string
-		holds bool
+		name string
+		disk disk
+		want string
 	}{
-		{"nothing", nil, false},
-		{"a creation that was cut off", []string{l.settings(), l.init()}, false},
-		{"one that was cut off after its registration", []string{l.settings(), l.init(), l.state()}, false},
-		{"a node", []string{l.settings(), l.state()}, true},
+		{"nothing", disk{}, ""},
+		{"a creation that was cut off", disk{files: []string{l.settings(), l.init()}}, ""},
+		{"one that was cut off after its registration", disk{files: []string{l.settings(), l.init(), l.state()}}, ""},
+		{"one that was cut off before its registration", disk{files: []string{l.settings(), l.state()}, settings: settings("a.example")}, ""},
+		{"one that goes on", disk{files: []string{l.settings(), l.state()}, settings: settings("a.example"), unit: "pg_autoctl-create.service"}, "pg_autoctl-create.service is creating a data node"},
+		{"a node", disk{files: []string{l.settings(), l.state()}, settings: settings("node_1")}, holds},
+		{"a node with a place of its own for backups", disk{files: []string{l.settings(), l.state()}, settings: "[pg_autoctl]\nhostname = a.example\n"}, holds},
 	} {
-		if err := p.noNodeOn(t.Context(), disk{files: c.files}); (err != nil) != c.holds {
-			t.Errorf("%s: got %v", c.name, err)
+		err := p.noNodeOn(t.Context(), c.disk)
+		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
 		} else if host.Missing(err) {
 			t.Errorf("%s: a dry run would pass over %v", c.name, err)
 		}

@@ -161,13 +161,14 @@ func (p registerParams) strayOn(ctx context.Context, on builtin.Host, f formatio
 	if s.deaf() && s.row.ReportAge < alive {
 		return nil, nil
 	}
-	if s.row == nil {
-		if creating, err := service(p.Service).creating(ctx, r); err != nil || creating {
-			return nil, err
-		}
-	}
 	if err := service(p.Service).taken(ctx, r, p.PGData); err != nil {
 		return nil, err
+	}
+	if s.row == nil {
+		creating, err := service(p.Service).creating(ctx, r)
+		if err != nil || creating || !files.registered(settings) {
+			return nil, err
+		}
 	}
 	active, err := activeState(ctx, r, p.Service)
 	if err != nil {

@@ -49,6 +49,8 @@ func (p waitingParams) waiting(ctx context.Context, r host.Reader) (names []stri
 		for name, value := range p.Unwritten {
 			written, values = append(written, name), append(values, value)
 		}
+		// A dry run knows that postgresql.auto.conf would have been changed, not in which setting. It takes all of what is unwritten to
+		// count then, and may announce a restart too many.
 		query, args = `
 			SELECT s.name FROM pg_settings s LEFT JOIN unnest($2::text[], $3::text[]) AS u (name, value) USING (name)
 			WHERE CASE

@@ -95,7 +95,7 @@ func (s service) autoctl(ctx context.Context, h host.Host, pgdata string, args .
 	return out.Stdout, err
 }
 
-// telling picks from pg_autoctl's log what tells why it failed: its errors and warnings, or its last lines.
+// telling picks from pg_autoctl's log what tells why it failed: its errors and hints, or its last lines.
 func telling(log string) string {
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	var serious []string

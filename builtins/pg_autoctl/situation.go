@@ -20,7 +20,7 @@ type situation struct {
 	Running bool   // its service runs, or is about to; looked at where a finished node has no data
 	Monitor string // the monitor's URI in a finished node's settings
 
-	// Of the monitor. It is not asked while a creation is under way.
+	// Of the monitor. It is not asked where the marks alone tell that a creation is under way.
 	Self   *Node // the row of this node's name or address
 	Others []Node
 }
@@ -47,9 +47,9 @@ func (p nodeParams) look(ctx context.Context, r host.Reader, files layout, marks
 		}
 		s.Running = !stopped(active)
 	}
+	var settings map[string]string
 	if finished {
-		settings, err := readSettings(ctx, r, files)
-		if err != nil {
+		if settings, err = readSettings(ctx, r, files); err != nil {
 			return s, err
 		}
 		s.Monitor = settings["pg_autoctl.monitor"]
@@ -76,7 +76,8 @@ func (p nodeParams) look(ctx context.Context, r host.Reader, files layout, marks
 			s.Others = append(s.Others, n)
 		}
 	}
-	if finished && s.Self == nil { // it looks the same before it is registered, see creating
+	if finished && s.Self == nil { // it looks the same before it is registered
+		s.Init = !files.registered(settings)
 		s.Creating, err = service(p.Service).creating(ctx, r)
 	}
 	return s, err
