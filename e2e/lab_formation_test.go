@@ -138,6 +138,7 @@ func TestFewerConnections(t *testing.T) {
 	standby, primary := l.one("secondary"), l.one("primary")
 	inside(t, standby, "rm /etc/pgaf/postgresql.conf; systemctl stop pg_autoctl")
 	inside(t, primary, "systemctl stop pg_autoctl")
+	fewer("--check")
 	fewer()
 	inside(t, primary, "test -e /etc/pgaf/postgresql.conf && ! systemctl is-active pg_autoctl")
 	inside(t, standby, "test ! -e /etc/pgaf/postgresql.conf")

@@ -12,7 +12,7 @@ import (
 type todo struct {
 	Wait        bool  // until the creation that is under way has ended; then look again
 	Outlive     *Node // wait until another node is the primary, and this row's node is known to be gone
-	RemoveState bool  // remove the state of a creation that the monitor knows nothing of, or of data that are gone
+	RemoveState bool  // remove the state of a creation that was cut off, or of data that are gone
 	Forget      *Node // remove this row from the monitor
 	ForgetNow   bool  // with no word to the keeper: nothing else is in the formation
 	RemoveData  bool  // remove a cluster in which no server has ever run
@@ -34,12 +34,19 @@ func (p nodeParams) decide(s situation) (todo, error) {
 	case s.Creating:
 		return todo{Wait: true}, nil
 
+	case s.Init && (!s.State || s.Self == nil):
+		// A creation that was cut off before its registration was committed, or for a monitor that is no more.
+		s.State, s.Init = false, false
+		t, err := p.decide(s)
+		t.RemoveState = true
+		return t, err
+
 	case s.State && !s.Init && s.Self != nil && (s.Data != noCluster || s.Running):
 		// Where it runs, its keeper may be about to replace the data.
 		return todo{}, p.sameMonitor(s.Monitor)
 
 	case s.State && !s.Init && s.Self == nil:
-		return todo{}, fmt.Errorf("the monitor does not know this node, though it was registered once. "+
+		return todo{}, fmt.Errorf("the monitor does not know this node, though its creation is finished. "+
 			"If the monitor is a new one and the node runs, pg_autoctl.register registers it. %s", ifUnknown(service(p.Service), s.Files))
 
 	case s.Data == otherContent:
@@ -49,13 +56,6 @@ func (p nodeParams) decide(s situation) (todo, error) {
 		// Its keeper has reported, so there was data. Which state the monitor has it on the way to says nothing of that.
 		return todo{}, fmt.Errorf("the monitor has %s, which is %s, as the only node of the formation %q, and its data is not in %s: bring that back, "+
 			"or begin with an empty cluster by dropping the node first: pg_autoctl.drop(monitor, node = %q)", p.Name, s.Self.states(), p.Formation, p.PGData, p.Name)
-
-	case s.State && s.Self == nil:
-		// A creation that was cut off before the monitor had registered the node, or for a monitor that is no more.
-		s.State = false
-		t, err := p.decide(s)
-		t.RemoveState = true
-		return t, err
 
 	case s.State && !s.Init:
 		// Its data were removed, or are not mounted: it joins anew.
@@ -132,7 +132,7 @@ func (p nodeParams) summary(t todo, files layout) (lines []string) {
 	}
 	add(t.Wait, "wait for the creation that an earlier run began, and finish it")
 	add(t.Outlive != nil, "wait up to %s until the formation does without %s", outliveTimeout, p.Name)
-	add(t.RemoveState, "remove what pg_autoctl has noted of a node that is no more: %s", strings.Join(files.ofCreation(), ", "))
+	add(t.RemoveState, "remove what pg_autoctl has noted of a creation that was cut off, or of a node that is no more: %s", strings.Join(files.ofCreation(), ", "))
 	if t.Forget != nil {
 		how := ""
 		if t.ForgetNow {

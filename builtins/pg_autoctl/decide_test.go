@@ -67,6 +67,13 @@ func TestDecide(t *testing.T) {
 		{name: "joins, with a cluster of its own that no server ran in", s: situation{Data: newCluster, Others: primary}, want: "remove-data create"},
 		{name: "joins, with a cluster that was in use", s: situation{Data: usedCluster, Others: primary}, err: "move it away"},
 		{name: "joins, cut off in its base backup", s: situation{State: true, Init: true, Self: self("wait_standby", "catchingup"), Others: primary}, want: "create"},
+		{name: "first, cut off before its registration, with nothing", s: situation{State: true, Init: true}, want: "remove-state initdb create first"},
+		{name: "first, cut off as its registration was not committed", s: situation{Init: true, Data: newCluster}, want: "remove-state create first"},
+		{name: "first, cut off as that was", s: situation{Init: true, Data: newCluster, Self: self("init", "single")}, want: "remove-state forget now create first"},
+		{name: "first, cut off so, its data lost", s: situation{Init: true, Self: self("single", "single")}, err: "pg_autoctl.drop"},
+		{name: "joins, cut off as its registration was not committed", s: situation{Init: true, Others: primary}, want: "remove-state create"},
+		{name: "joins, cut off as that was", s: situation{Init: true, Self: self("init", "wait_standby"), Others: primary}, want: "remove-state outlive forget create"},
+		{name: "joins, cut off with a cluster that was in use", s: situation{State: true, Init: true, Data: usedCluster, Others: primary}, err: "move it away"},
 		{name: "joins, cut off before its registration, or with another monitor", s: situation{State: true, Init: true, Others: primary}, want: "remove-state create"},
 		{name: "joins, cut off between registration and state file", s: situation{Self: self("init", "wait_standby"), Others: primary}, want: "outlive forget create"},
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,7 +31,7 @@ func (l layout) settings() string {
 	return path.Join(l.home, ".config/pg_autoctl", l.pgdata, "pg_autoctl.cfg")
 }
 
-// state is made before a data node is registered, see registered.
+// state is made before a data node is registered, see cutOff.
 func (l layout) state() string {
 	return path.Join(l.home, ".local/share/pg_autoctl", l.pgdata, "pg_autoctl.state")
 }
@@ -58,11 +59,20 @@ func (l layout) backup(nodeID int64) string {
 	return path.Join(path.Dir(l.pgdata), "backup", fmt.Sprintf("node_%d", nodeID))
 }
 
-// registered reports whether a node's creation, of which there is no init file, has come to its registration. Its settings are the first to tell:
-// pg_autoctl gives the directory of its backups the node's number in place of the hostname when the monitor has given it one, before it commits
-// that and makes the init file.
-func (l layout) registered(settings map[string]string) bool {
-	return settings["replication.backup_directory"] != path.Join(path.Dir(l.pgdata), "backup", settings["pg_autoctl.hostname"])
+// cutOff reports whether a creation was cut off that has left a state file and no init file, as a finished node has: pg_autoctl makes the
+// first before the monitor has registered the node, and the second just before that is committed. In the moment between its writing the
+// node's number and the init file, only a cluster in which no server has run tells. Ask it of a node that the monitor does not know.
+func (l layout) cutOff(ctx context.Context, r host.Reader) (bool, error) {
+	if data, err := clusterAt(ctx, r, l.pgdata); err != nil || data == newCluster {
+		return err == nil, err
+	}
+	out, err := r.Look(ctx, host.Command{Argv: []string{"pg_autoctl", "show", "file", "--state", "--contents", "--json", "--pgdata", l.pgdata}, User: osUser})
+	if err != nil || out.RC != 0 { // what cannot be read may be a node
+		return false, err
+	}
+	var state struct{ NodeID *int64 }
+	err = json.Unmarshal([]byte(out.Stdout), &state)
+	return err == nil && state.NodeID != nil && *state.NodeID <= 0, nil
 }
 
 // layoutOf finds the layout of a PGDATA, and refuses one that is reached through a symbolic link:

@@ -141,7 +141,7 @@ func (p nodeParams) firstOfAll(ctx context.Context) error {
 	return nil
 }
 
-// noNodeOn is an error where a host holds a finished node, or makes one.
+// noNodeOn is an error where a host holds what is a finished node, or looks like one.
 func (p nodeParams) noNodeOn(ctx context.Context, r host.Reader) error {
 	files, err := layoutOf(ctx, r, p.PGData)
 	if host.Missing(err) {
@@ -161,8 +161,7 @@ func (p nodeParams) noNodeOn(ctx context.Context, r host.Reader) error {
 	if creating {
 		return fmt.Errorf("%s is creating a data node, of which the monitor knows nothing yet: run again when it has ended", service(p.Service).creation())
 	}
-	settings, err := readSettings(ctx, r, files)
-	if err != nil || !files.registered(settings) {
+	if none, err := files.cutOff(ctx, r); err != nil || none {
 		return err
 	}
 	return fmt.Errorf("it holds a data node, and the monitor knows none: no first node is created before that one is registered, or gone. %s", ifUnknown(service(p.Service), files))
@@ -176,6 +175,9 @@ func (p nodeParams) make(ctx context.Context, h host.Host, files layout, pgctl s
 		}
 	}
 	if t.RemoveState { // before the row: a state file without one is somebody's node, for all that the next run knows
+		if err := p.stillRemoves(ctx, h, files); err != nil {
+			return err
+		}
 		for _, file := range files.ofCreation() {
 			if err := h.Remove(ctx, file, false); err != nil {
 				return err
@@ -222,6 +224,22 @@ func (p nodeParams) make(ctx context.Context, h host.Host, files layout, pgctl s
 		options = append(options, "--replication-quorum", strconv.FormatBool(p.ReplicationQuorum.Value))
 	}
 	return p.create(ctx, h, p.Timeout, "postgres", pgctl, options...)
+}
+
+// stillRemoves looks again, just before the state of a node is removed: another run may have begun to create it.
+func (p nodeParams) stillRemoves(ctx context.Context, h host.Host, files layout) error {
+	marks, err := files.marks(ctx, h)
+	if err != nil {
+		return err
+	}
+	now, err := p.look(ctx, h, files, marks)
+	if err != nil {
+		return err
+	}
+	if next, err := p.decide(now); err != nil || !next.RemoveState {
+		return errors.Join(err, fmt.Errorf("pgdata: %s has changed since it was looked at: run again", p.PGData))
+	}
+	return nil
 }
 
 // outliveTimeout is far beyond what a failover takes.

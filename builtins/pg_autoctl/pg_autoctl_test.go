@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -198,16 +197,29 @@ func TestReadSettingsWhileWritten(t *testing.T) {
 // disk is a machine that has nothing but files, and at most one unit.
 type disk struct {
 	host.Reader
-	files    []string
-	settings string
-	unit     string
+	files  []string
+	pgdata []string // what is in there
+	state  string   // what pg_autoctl shows of its state file
+	unit   string
 }
 
 func (d disk) Look(_ context.Context, c host.Command) (host.Output, error) {
-	if d.unit != "" && slices.Contains(c.Argv, d.unit) {
+	switch {
+	case c.Argv[0] == "pg_autoctl" && d.state == "":
+		return host.Output{RC: 3}, nil
+	case c.Argv[0] == "pg_autoctl":
+		return host.Output{Stdout: d.state}, nil
+	case d.unit != "" && slices.Contains(c.Argv, d.unit):
 		return host.Output{Stdout: "active\n"}, nil
 	}
 	return host.Output{Stdout: "inactive\n"}, nil
+}
+
+func (d disk) ReadDir(context.Context, string) (entries []host.Info, err error) {
+	for _, name := range d.pgdata {
+		entries = append(entries, host.Info{Name: name})
+	}
+	return entries, nil
 }
 
 func (d disk) Stat(_ context.Context, path string) (host.Info, error) {
@@ -217,10 +229,7 @@ func (d disk) Stat(_ context.Context, path string) (host.Info, error) {
 	return host.Info{}, fs.ErrNotExist
 }
 
-func (d disk) ReadFile(_ context.Context, p string) ([]byte, error) {
-	if path.Base(p) == "pg_autoctl.cfg" {
-		return []byte(d.settings), nil
-	}
+func (disk) ReadFile(context.Context, string) ([]byte, error) {
 	return []byte("root:x:0:0:root:/root:/bin/bash\npostgres:x:100:100::/var/lib/postgresql:/bin/bash\n"), nil
 }
 
@@ -229,9 +238,7 @@ func TestNoNodeOn(t *testing.T) {
 	p := nodeParams{}
 	p.PGData, p.Service = "/srv/pg/node", "pg_autoctl.service"
 	l := layout{"/var/lib/postgresql", p.PGData}
-	settings := func(backup string) string {
-		return "[pg_autoctl]\nhostname = a.example\n[replication]\nbackup_directory = /srv/pg/backup/" + backup + "\n"
-	}
+	made := []string{l.settings(), l.state()}
 	const holds = "it holds a data node, and the monitor knows none"
 	for _, c := range []struct {
 		name string
@@ -241,10 +248,14 @@ func TestNoNodeOn(t *testing.T) {
 		{"nothing", disk{}, ""},
 		{"a creation that was cut off", disk{files: []string{l.settings(), l.init()}}, ""},
 		{"one that was cut off after its registration", disk{files: []string{l.settings(), l.init(), l.state()}}, ""},
-		{"one that was cut off before its registration", disk{files: []string{l.settings(), l.state()}, settings: settings("a.example")}, ""},
-		{"one that goes on", disk{files: []string{l.settings(), l.state()}, settings: settings("a.example"), unit: "pg_autoctl-create.service"}, "pg_autoctl-create.service is creating a data node"},
-		{"a node", disk{files: []string{l.settings(), l.state()}, settings: settings("node_1")}, holds},
-		{"a node with a place of its own for backups", disk{files: []string{l.settings(), l.state()}, settings: "[pg_autoctl]\nhostname = a.example\n"}, holds},
+		{"one that was cut off before its registration", disk{files: made, state: `{"nodeId": -1}`}, ""},
+		{"one that was cut off before that was committed", disk{files: made, state: `{"nodeId": 1}`, pgdata: []string{"PG_VERSION"}}, ""},
+		{"one that goes on", disk{files: made, state: `{"nodeId": -1}`, unit: "pg_autoctl-create.service"}, "pg_autoctl-create.service is creating a data node"},
+		{"a node", disk{files: made, state: `{"nodeId": 1}`, pgdata: []string{"PG_VERSION", "postmaster.opts"}}, holds},
+		{"a node without its data", disk{files: made, state: `{"nodeId": 1}`}, holds},
+		{"a node whose state cannot be read", disk{files: made}, holds},
+		{"a node without its settings", disk{files: made[1:], state: `{"nodeId": 1}`}, holds},
+		{"a state of another form", disk{files: made, state: `{"id": 1}`}, holds},
 	} {
 		err := p.noNodeOn(t.Context(), c.disk)
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {

@@ -165,8 +165,10 @@ func (p registerParams) strayOn(ctx context.Context, on builtin.Host, f formatio
 		return nil, err
 	}
 	if s.row == nil {
-		creating, err := service(p.Service).creating(ctx, r)
-		if err != nil || creating || !files.registered(settings) {
+		if creating, err := service(p.Service).creating(ctx, r); err != nil || creating {
+			return nil, err
+		}
+		if none, err := files.cutOff(ctx, r); err != nil || none {
 			return nil, err
 		}
 	}
@@ -200,7 +202,7 @@ const monitorDisabled = "PG_AUTOCTL_DISABLED"
 func ifUnknown(s service, files layout) string {
 	return fmt.Sprintf("If its data is the formation's (the monitor is a new one): before you start it, run on the host: runuser -u postgres -- pg_autoctl disable monitor --force --pgdata %s; "+
 		"systemctl start %s; and then pg_autoctl.register. "+
-		"If the node was dropped: leave its host out, or to let it join again, move %s away and remove %s and %s",
+		"If the node was dropped, or its creation cut off: leave its host out, or to let it join again, move %s away and remove %s and %s",
 		files.pgdata, s, files.pgdata, files.state(), files.settings())
 }
 

@@ -20,7 +20,7 @@ type situation struct {
 	Running bool   // its service runs, or is about to; looked at where a finished node has no data
 	Monitor string // the monitor's URI in a finished node's settings
 
-	// Of the monitor. It is not asked where the marks alone tell that a creation is under way.
+	// Of the monitor. It is not asked where a creation is under way that does not look finished.
 	Self   *Node // the row of this node's name or address
 	Others []Node
 }
@@ -47,9 +47,9 @@ func (p nodeParams) look(ctx context.Context, r host.Reader, files layout, marks
 		}
 		s.Running = !stopped(active)
 	}
-	var settings map[string]string
 	if finished {
-		if settings, err = readSettings(ctx, r, files); err != nil {
+		settings, err := readSettings(ctx, r, files)
+		if err != nil {
 			return s, err
 		}
 		s.Monitor = settings["pg_autoctl.monitor"]
@@ -77,8 +77,9 @@ func (p nodeParams) look(ctx context.Context, r host.Reader, files layout, marks
 		}
 	}
 	if finished && s.Self == nil { // it looks the same before it is registered
-		s.Init = !files.registered(settings)
-		s.Creating, err = service(p.Service).creating(ctx, r)
+		if s.Creating, err = service(p.Service).creating(ctx, r); err == nil {
+			s.Init, err = files.cutOff(ctx, r)
+		}
 	}
 	return s, err
 }

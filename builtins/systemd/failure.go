@@ -102,10 +102,11 @@ const maxJournal = 15
 // The journal knows a unit by its id, and not by an alias. The place in the journal tells what is new. The unit's
 // invocation id would not: journald cannot note it for a process that is gone when its line is read, which is the very
 // case. Nor can it note the unit, so that --unit finds of systemd's own lines about it only those of process 1, and not that
-// a program could not be executed, which the new process says, as the unit's user. So UNIT= is taken from anybody.
+// a program could not be executed, which the new process says, as the unit's user. So UNIT= is taken from anybody,
+// who may thus put a line into the error.
 func (a attempt) journal(ctx context.Context, id string) []string {
 	a.journalctl(ctx, "--sync") // else the last lines may be under way
-	args := []string{"--quiet", "--no-pager", "--output=cat", "--boot", "_SYSTEMD_UNIT=" + id, "+", "UNIT=" + id, "+", "_UID=0", "OBJECT_SYSTEMD_UNIT=" + id, "+", "_UID=0", "COREDUMP_UNIT=" + id}
+	args := []string{"--quiet", "--no-pager", "--output=cat", "--boot", "_SYSTEMD_UNIT=" + id, "+", "UNIT=" + id, "+", "_UID=0", "OBJECT_SYSTEMD_UNIT=" + id}
 	if a.since != "" {
 		args = append(args, "--after-cursor="+a.since)
 	} else {
