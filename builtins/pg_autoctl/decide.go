@@ -28,7 +28,8 @@ func (t todo) nothing() bool { return t == todo{} }
 const alive = 10 * time.Second
 
 // decide says what to do about a data node that is to exist. It never gives up data: what it has
-// removed is a cluster in which no server has ever run, what pg_autoctl has noted of data that are gone, and rows of the monitor.
+// removed is a cluster in which no server has ever run, what pg_autoctl has noted of a creation that was cut off or of data that are gone,
+// and rows of the monitor.
 func (p nodeParams) decide(s situation) (todo, error) {
 	switch {
 	case s.Creating:
