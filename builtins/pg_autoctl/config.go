@@ -146,7 +146,7 @@ func (s service) set(ctx context.Context, h host.Host, files layout, settings, f
 // setOne changes one setting, which fails while the service writes the file.
 func (s service) setOne(ctx context.Context, h host.Host, pgdata, key, value string) error {
 	for try := 1; ; try++ {
-		_, err := s.autoctl(ctx, h, pgdata, "config", "set", "--pgdata", pgdata, key, value)
+		err := s.autoctl(ctx, h, pgdata, "config", "set", "--pgdata", pgdata, key, value)
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			return fmt.Errorf("settings: %s: pg_autoctl config set has not ended within %s: it waits while PostgreSQL starts, so run again when that is up", key, autoctlTimeout)
 		}

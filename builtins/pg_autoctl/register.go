@@ -217,8 +217,7 @@ func (p registerParams) register(ctx context.Context, monitor host.Host, s stray
 		return err
 	}
 	autoctl := func(ctx context.Context, args ...string) error {
-		_, err := service(p.Service).autoctl(ctx, h, p.PGData, append(args, "--pgdata", p.PGData)...)
-		return err
+		return service(p.Service).autoctl(ctx, h, p.PGData, append(args, "--pgdata", p.PGData)...)
 	}
 	if !s.deaf() {
 		if s.row != nil {

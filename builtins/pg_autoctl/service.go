@@ -71,28 +71,27 @@ func (s service) reload(ctx context.Context, h host.Host, pgdata string) (runs b
 	if err != nil || stopped(active) {
 		return false, err
 	}
-	_, err = s.autoctl(ctx, h, pgdata, "reload", "--pgdata", pgdata)
-	return true, err
+	return true, s.autoctl(ctx, h, pgdata, "reload", "--pgdata", pgdata)
 }
 
 // autoctlTimeout is how long a pg_autoctl beside the service may take.
 const autoctlTimeout = time.Minute
 
-// autoctl runs pg_autoctl beside its service, and returns what it prints.
-func (s service) autoctl(ctx context.Context, h host.Host, pgdata string, args ...string) (string, error) {
+// autoctl runs pg_autoctl beside its service.
+func (s service) autoctl(ctx context.Context, h host.Host, pgdata string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, autoctlTimeout)
 	defer cancel()
 	mode := fs.FileMode(0o750)
 	err := h.Mkdir(ctx, s.runtimeDir(), host.Attributes{Owner: osUser, Group: osUser, Mode: &mode})
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+		return err
 	}
 	c := host.Command{Argv: append([]string{"pg_autoctl"}, args...), User: osUser, Env: s.environment(pgdata)}
 	out, err := h.Run(ctx, c)
 	if err == nil && out.RC != 0 {
 		err = fmt.Errorf("pg_autoctl %s: exit code %d\n%s", strings.Join(args[:min(2, len(args))], " "), out.RC, telling(out.Stderr))
 	}
-	return out.Stdout, err
+	return err
 }
 
 // telling picks from pg_autoctl's log what tells why it failed: its errors and hints, or its last lines.
