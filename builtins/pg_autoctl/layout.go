@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,13 +66,14 @@ func (l layout) cutOff(ctx context.Context, r host.Reader) (bool, error) {
 	if data, err := clusterAt(ctx, r, l.pgdata); err != nil || data == newCluster {
 		return err == nil, err
 	}
-	out, err := r.Look(ctx, host.Command{Argv: []string{"pg_autoctl", "show", "file", "--state", "--contents", "--json", "--pgdata", l.pgdata}, User: osUser})
-	if err != nil || out.RC != 0 { // what cannot be read may be a node
+	content, err := r.ReadFile(ctx, l.state()) // pg_autoctl show file would make a directory
+	if err != nil {
 		return false, err
 	}
-	var state struct{ NodeID *int64 }
-	err = json.Unmarshal([]byte(out.Stdout), &state)
-	return err == nil && state.NodeID != nil && *state.NodeID <= 0, nil
+	// A C struct (KeeperStateData, version 1), to whose end alone its authors add. What has another form may be a node.
+	const version, nodeID = 0, 24
+	number := func(at int) int32 { return int32(binary.LittleEndian.Uint32(content[at:])) }
+	return len(content) >= nodeID+4 && number(version) == 1 && number(nodeID) <= 0, nil
 }
 
 // layoutOf finds the layout of a PGDATA, and refuses one that is reached through a symbolic link:

@@ -2,9 +2,11 @@ package pgautoctl
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -199,17 +201,12 @@ type disk struct {
 	host.Reader
 	files  []string
 	pgdata []string // what is in there
-	state  string   // what pg_autoctl shows of its state file
+	state  []byte   // of pg_autoctl
 	unit   string
 }
 
 func (d disk) Look(_ context.Context, c host.Command) (host.Output, error) {
-	switch {
-	case c.Argv[0] == "pg_autoctl" && d.state == "":
-		return host.Output{RC: 3}, nil
-	case c.Argv[0] == "pg_autoctl":
-		return host.Output{Stdout: d.state}, nil
-	case d.unit != "" && slices.Contains(c.Argv, d.unit):
+	if d.unit != "" && slices.Contains(c.Argv, d.unit) {
 		return host.Output{Stdout: "active\n"}, nil
 	}
 	return host.Output{Stdout: "inactive\n"}, nil
@@ -229,7 +226,10 @@ func (d disk) Stat(_ context.Context, path string) (host.Info, error) {
 	return host.Info{}, fs.ErrNotExist
 }
 
-func (disk) ReadFile(context.Context, string) ([]byte, error) {
+func (d disk) ReadFile(_ context.Context, p string) ([]byte, error) {
+	if path.Base(p) == "pg_autoctl.state" {
+		return d.state, nil
+	}
 	return []byte("root:x:0:0:root:/root:/bin/bash\npostgres:x:100:100::/var/lib/postgresql:/bin/bash\n"), nil
 }
 
@@ -239,6 +239,12 @@ func TestNoNodeOn(t *testing.T) {
 	p.PGData, p.Service = "/srv/pg/node", "pg_autoctl.service"
 	l := layout{"/var/lib/postgresql", p.PGData}
 	made := []string{l.settings(), l.state()}
+	state := func(version, node int32) []byte {
+		content := make([]byte, 1024)
+		binary.LittleEndian.PutUint32(content, uint32(version))
+		binary.LittleEndian.PutUint32(content[24:], uint32(node))
+		return content
+	}
 	const holds = "it holds a data node, and the monitor knows none"
 	for _, c := range []struct {
 		name string
@@ -248,14 +254,14 @@ func TestNoNodeOn(t *testing.T) {
 		{"nothing", disk{}, ""},
 		{"a creation that was cut off", disk{files: []string{l.settings(), l.init()}}, ""},
 		{"one that was cut off after its registration", disk{files: []string{l.settings(), l.init(), l.state()}}, ""},
-		{"one that was cut off before its registration", disk{files: made, state: `{"nodeId": -1}`}, ""},
-		{"one that was cut off before that was committed", disk{files: made, state: `{"nodeId": 1}`, pgdata: []string{"PG_VERSION"}}, ""},
-		{"one that goes on", disk{files: made, state: `{"nodeId": -1}`, unit: "pg_autoctl-create.service"}, "pg_autoctl-create.service is creating a data node"},
-		{"a node", disk{files: made, state: `{"nodeId": 1}`, pgdata: []string{"PG_VERSION", "postmaster.opts"}}, holds},
-		{"a node without its data", disk{files: made, state: `{"nodeId": 1}`}, holds},
-		{"a node whose state cannot be read", disk{files: made}, holds},
-		{"a node without its settings", disk{files: made[1:], state: `{"nodeId": 1}`}, holds},
-		{"a state of another form", disk{files: made, state: `{"id": 1}`}, holds},
+		{"one that was cut off before its registration", disk{files: made, state: state(1, -1)}, ""},
+		{"one that was cut off before that was committed", disk{files: made, state: state(1, 1), pgdata: []string{"PG_VERSION"}}, ""},
+		{"one that goes on", disk{files: made, state: state(1, -1), unit: "pg_autoctl-create.service"}, "pg_autoctl-create.service is creating a data node"},
+		{"a node", disk{files: made, state: state(1, 1), pgdata: []string{"PG_VERSION", "postmaster.opts"}}, holds},
+		{"a node without its data", disk{files: made, state: state(1, 1)}, holds},
+		{"a node whose state is empty", disk{files: made}, holds},
+		{"a node without its settings", disk{files: made[1:], state: state(1, 1)}, holds},
+		{"a state of another form", disk{files: made, state: state(2, -1)}, holds},
 	} {
 		err := p.noNodeOn(t.Context(), c.disk)
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
