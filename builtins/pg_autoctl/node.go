@@ -226,13 +226,18 @@ func (p nodeParams) make(ctx context.Context, h host.Host, files layout, pgctl s
 	return p.create(ctx, h, p.Timeout, "postgres", pgctl, options...)
 }
 
+// lookAgain is look once the node may have gone on.
+func (p nodeParams) lookAgain(ctx context.Context, r host.Reader, files layout) (situation, error) {
+	marks, err := files.marks(ctx, r)
+	if err != nil {
+		return situation{}, err
+	}
+	return p.look(ctx, r, files, marks)
+}
+
 // stillRemoves looks again, just before the state of a node is removed: another run may have begun to create it.
 func (p nodeParams) stillRemoves(ctx context.Context, h host.Host, files layout) error {
-	marks, err := files.marks(ctx, h)
-	if err != nil {
-		return err
-	}
-	now, err := p.look(ctx, h, files, marks)
+	now, err := p.lookAgain(ctx, h, files)
 	if err != nil {
 		return err
 	}
@@ -248,11 +253,7 @@ const outliveTimeout = 3 * time.Minute
 // outlive waits until the formation has got over the loss of the node.
 func (p nodeParams) outlive(ctx context.Context, h host.Host, files layout) error {
 	return waitOwn(ctx, "waiting until the formation does without "+p.Name, outliveTimeout, func(ctx context.Context) error {
-		marks, err := files.marks(ctx, h)
-		if err != nil {
-			return err
-		}
-		s, err := p.look(ctx, h, files, marks)
+		s, err := p.lookAgain(ctx, h, files)
 		if err != nil {
 			return err
 		}
