@@ -130,7 +130,7 @@ func retry(c *builtin.Call, p retryParams) (starlark.Value, error) {
 			return nil, err
 		}
 		if deadline.passed() {
-			return nil, deadline.error(err)
+			return nil, deadline.error()
 		}
 		if err == nil || !isFailure(err) {
 			return value, err
@@ -138,7 +138,7 @@ func retry(c *builtin.Call, p retryParams) (starlark.Value, error) {
 		if n == p.Attempts || c.Scope.Check {
 			return nil, err
 		}
-		if err := deadline.pause(p.Every, err); err != nil {
+		if err := deadline.pause(p.Every); err != nil {
 			return nil, err
 		}
 	}
@@ -169,7 +169,7 @@ func waitUntil(c *builtin.Call, p waitParams) (starlark.Value, error) {
 		case err == nil && value.Type() == "result":
 			return nil, fmt.Errorf("%s: the function returned the result of an action, which is neither true nor false: return .rc == 0, .changed or the like", c.Name)
 		case deadline.passed():
-			return nil, deadline.error(err)
+			return nil, deadline.error()
 		case err == nil && bool(value.Truth()):
 			return value, nil
 		case err != nil && (!isFailure(err) || isFail(err)):
@@ -177,7 +177,7 @@ func waitUntil(c *builtin.Call, p waitParams) (starlark.Value, error) {
 		case c.Scope.Check:
 			return nil, &outcome.Undetermined{What: what, Err: err}
 		}
-		if err := deadline.pause(p.Every, err); err != nil {
+		if err := deadline.pause(p.Every); err != nil {
 			return nil, err
 		}
 	}
@@ -205,6 +205,7 @@ type deadline struct {
 	cancel  context.CancelFunc
 	what    string
 	after   time.Duration
+	last    error // what the last call said; one that was cut off has said nothing
 }
 
 func newDeadline(c *builtin.Call, after builtin.Optional[time.Duration], what string) *deadline {
@@ -221,23 +222,27 @@ func (d *deadline) end() { d.cancel() }
 
 func (d *deadline) call(f builtin.Callable) (starlark.Value, error) {
 	defer d.invoked.Scope.Within(d.inner)()
-	return f.Call(d.invoked.Thread)
+	value, err := f.Call(d.invoked.Thread)
+	if cutOff := d.inner.Err() != nil && errors.Is(err, context.Cause(d.inner)); !cutOff || d.last == nil {
+		d.last = err
+	}
+	return value, err
 }
 
 // passed reports whether this limit is over, and no other around it.
 func (d *deadline) passed() bool { return d.inner.Err() != nil && d.outer.Err() == nil }
 
-func (d *deadline) error(last error) error {
-	return &outcome.Deadline{What: d.what, After: d.after, Last: last}
+func (d *deadline) error() error {
+	return &outcome.Deadline{What: d.what, After: d.after, Last: d.last}
 }
 
-// pause waits before the next call. last is what the one before said.
-func (d *deadline) pause(every time.Duration, last error) error {
+// pause waits before the next call.
+func (d *deadline) pause(every time.Duration) error {
 	switch {
 	case host.Pause(d.inner, every) == nil:
 		return nil
 	case d.passed():
-		return d.error(last)
+		return d.error()
 	default:
 		return context.Cause(d.outer)
 	}
