@@ -58,13 +58,7 @@ var Looks = []Form{
 			"--output-fields=*", "-b", "--boot", "--boot=*", "--dmesg", "--since=*", "--until=*", "-S", "-U", "-p", "--priority=*",
 			"-t", "--identifier=*", "-g", "--grep=*", "--cursor=*", "--after-cursor=*", "--show-cursor", "--no-pager",
 			"--no-hostname", "--quiet", "--reverse", "--all", "--utc", "--invocation=*", "--user-unit=*", "--user"}},
-	{Program: "pg_autoctl", First: []string{"show", "get", "status", "version", "--version"}, Any: true},
-	{Program: "pg_autoctl", First: []string{"config"}, Any: true, Check: func(args []string) error {
-		if len(args) < 2 || args[1] != "get" {
-			return errors.New("pg_autoctl config only reads as: pg_autoctl config get")
-		}
-		return nil
-	}},
+	{Program: "pg_autoctl", First: []string{"version", "--version"}, Any: true}, // each other makes the directories that it would read
 	{Program: "pg_lsclusters", Any: true},
 	{Program: "pg_config", Any: true},
 	{Program: "getent", Any: true},
