@@ -88,7 +88,7 @@ func checkConfig(ctx context.Context, r host.Reader, p configParams) (*builtin.C
 				p.Service, readTimeout, p.Service)
 		}
 		if !read {
-			change.Summary = append(change.Summary, fmt.Sprintf("%s has not read its settings within %s, see journalctl -u %s: the next run tells it again", p.Service, readTimeout, p.Service))
+			change.Summary = append(change.Summary, fmt.Sprintf("%s has not read its settings within %s, see journalctl -u %s: the next call tells it again", p.Service, readTimeout, p.Service))
 			return nil
 		}
 		return h.Remove(ctx, files.reload(), false)

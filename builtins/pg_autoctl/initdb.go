@@ -18,7 +18,7 @@ type cluster int
 const (
 	noCluster    cluster = iota // nothing, or an empty directory
 	newCluster                  // initdb has run, and no server ever: it holds no data
-	usedCluster                 // a server has run in it
+	usedCluster                 // a server has run in it, or it is a copy of one in which a server has
 	otherContent                // a directory with something that is no cluster
 )
 
@@ -38,7 +38,8 @@ func clusterAt(ctx context.Context, r host.Reader, pgdata string) (cluster, erro
 	switch {
 	case !found["PG_VERSION"]:
 		return otherContent, nil
-	case found["postmaster.opts"]: // which each start of a server writes
+	case found["postmaster.opts"], // which each start of a server writes, and a base backup and pg_rewind leave out
+		found["backup_label"], found["standby.signal"], found["recovery.signal"]:
 		return usedCluster, nil
 	}
 	return newCluster, nil

@@ -60,20 +60,17 @@ func (l layout) backup(nodeID int64) string {
 }
 
 // cutOff reports whether a creation was cut off that has left a state file and no init file, as a finished node has: pg_autoctl makes the
-// first before the monitor has registered the node, and the second just before that is committed. In the moment between its writing the
-// node's number and the init file, only a cluster in which no server has run tells. Ask it of a node that the monitor does not know.
+// first before the monitor has registered the node, and the second just before that is committed. A finished node has come to some state,
+// and this one is still in INIT. Ask it of a node that the monitor does not know.
 func (l layout) cutOff(ctx context.Context, r host.Reader) (bool, error) {
-	if data, err := clusterAt(ctx, r, l.pgdata); err != nil || data == newCluster {
-		return err == nil, err
-	}
 	content, err := r.ReadFile(ctx, l.state()) // pg_autoctl show file would make a directory
 	if err != nil {
 		return false, err
 	}
 	// A C struct (KeeperStateData, version 1), to whose end alone its authors add. What has another form may be a node.
-	const version, nodeID = 0, 24
-	number := func(at int) int32 { return int32(binary.LittleEndian.Uint32(content[at:])) }
-	return len(content) >= nodeID+4 && number(version) == 1 && number(nodeID) <= 0, nil
+	const version, currentRole, initState = 0, 56, 1
+	number := func(at int) uint32 { return binary.LittleEndian.Uint32(content[at:]) }
+	return len(content) >= currentRole+4 && number(version) == 1 && number(currentRole) == initState, nil
 }
 
 // layoutOf finds the layout of a PGDATA, and refuses one that is reached through a symbolic link:

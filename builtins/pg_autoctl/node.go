@@ -175,7 +175,7 @@ func (p nodeParams) make(ctx context.Context, h host.Host, files layout, pgctl s
 		}
 	}
 	if t.RemoveState { // before the row: a state file without one is somebody's node, for all that the next run knows
-		if err := p.stillRemoves(ctx, h, files); err != nil {
+		if err := p.stillTo(ctx, h, files, t); err != nil {
 			return err
 		}
 		for _, file := range files.ofCreation() {
@@ -235,14 +235,18 @@ func (p nodeParams) lookAgain(ctx context.Context, r host.Reader, files layout) 
 	return p.look(ctx, r, files, marks)
 }
 
-// stillRemoves looks again, just before the state of a node is removed: another run may have begun to create it.
-func (p nodeParams) stillRemoves(ctx context.Context, h host.Host, files layout) error {
+// stillTo looks again, just before the state of a node is removed: another run may have begun to create it, or the formation's first node.
+func (p nodeParams) stillTo(ctx context.Context, h host.Host, files layout, t todo) error {
 	now, err := p.lookAgain(ctx, h, files)
 	if err != nil {
 		return err
 	}
-	if next, err := p.decide(now); err != nil || !next.RemoveState {
-		return errors.Join(err, fmt.Errorf("pgdata: %s has changed since it was looked at: run again", p.PGData))
+	next, err := p.decide(now)
+	if err != nil {
+		return err
+	}
+	if !next.RemoveState || next.RemoveData != t.RemoveData || next.Initdb != t.Initdb || next.First != t.First {
+		return fmt.Errorf("%s, its data in %s or the formation have changed since they were looked at: run again", p.Name, p.PGData)
 	}
 	return nil
 }

@@ -233,16 +233,38 @@ func (d disk) ReadFile(_ context.Context, p string) ([]byte, error) {
 	return []byte("root:x:0:0:root:/root:/bin/bash\npostgres:x:100:100::/var/lib/postgresql:/bin/bash\n"), nil
 }
 
+// Only a cluster that holds no data may be taken for a new one: decide has such a one removed.
+func TestClusterAt(t *testing.T) {
+	for _, c := range []struct {
+		files []string
+		want  cluster
+	}{
+		{nil, noCluster},
+		{[]string{"lost+found"}, otherContent},
+		{[]string{"PG_VERSION", "postgresql.conf", "global"}, newCluster},
+		{[]string{"PG_VERSION", "postmaster.opts"}, usedCluster},
+		{[]string{"PG_VERSION", "backup_label"}, usedCluster},
+		{[]string{"PG_VERSION", "standby.signal"}, usedCluster},
+		{[]string{"PG_VERSION", "recovery.signal"}, usedCluster},
+	} {
+		got, err := clusterAt(t.Context(), disk{pgdata: c.files}, "/srv/pg/node")
+		if err != nil || got != c.want {
+			t.Errorf("%q: got %v, %v, want %v", c.files, got, err, c.want)
+		}
+	}
+}
+
 // A formation does not begin with an empty cluster while another host holds its data.
 func TestNoNodeOn(t *testing.T) {
 	p := nodeParams{}
 	p.PGData, p.Service = "/srv/pg/node", "pg_autoctl.service"
 	l := layout{"/var/lib/postgresql", p.PGData}
 	made := []string{l.settings(), l.state()}
-	state := func(version, node int32) []byte {
+	const inInit, single, secondary = 1, 2, 9
+	state := func(version, role uint32) []byte {
 		content := make([]byte, 1024)
-		binary.LittleEndian.PutUint32(content, uint32(version))
-		binary.LittleEndian.PutUint32(content[24:], uint32(node))
+		binary.LittleEndian.PutUint32(content, version)
+		binary.LittleEndian.PutUint32(content[56:], role)
 		return content
 	}
 	const holds = "it holds a data node, and the monitor knows none"
@@ -254,14 +276,16 @@ func TestNoNodeOn(t *testing.T) {
 		{"nothing", disk{}, ""},
 		{"a creation that was cut off", disk{files: []string{l.settings(), l.init()}}, ""},
 		{"one that was cut off after its registration", disk{files: []string{l.settings(), l.init(), l.state()}}, ""},
-		{"one that was cut off before its registration", disk{files: made, state: state(1, -1)}, ""},
-		{"one that was cut off before that was committed", disk{files: made, state: state(1, 1), pgdata: []string{"PG_VERSION"}}, ""},
-		{"one that goes on", disk{files: made, state: state(1, -1), unit: "pg_autoctl-create.service"}, "pg_autoctl-create.service is creating a data node"},
-		{"a node", disk{files: made, state: state(1, 1), pgdata: []string{"PG_VERSION", "postmaster.opts"}}, holds},
-		{"a node without its data", disk{files: made, state: state(1, 1)}, holds},
+		{"one that was cut off before its registration", disk{files: made, state: state(1, inInit)}, ""},
+		{"one that was cut off so after its initdb", disk{files: made, state: state(1, inInit), pgdata: []string{"PG_VERSION"}}, ""},
+		{"one that goes on", disk{files: made, state: state(1, inInit), unit: "pg_autoctl-create.service"}, "pg_autoctl-create.service is creating a data node"},
+		{"a node", disk{files: made, state: state(1, single), pgdata: []string{"PG_VERSION", "postmaster.opts"}}, holds},
+		{"a node that was rewound and has not started", disk{files: made, state: state(1, secondary), pgdata: []string{"PG_VERSION", "backup_label"}}, holds},
+		{"a node whose copy has not started", disk{files: made, state: state(1, secondary), pgdata: []string{"PG_VERSION", "standby.signal"}}, holds},
+		{"a node without its data", disk{files: made, state: state(1, single)}, holds},
 		{"a node whose state is empty", disk{files: made}, holds},
-		{"a node without its settings", disk{files: made[1:], state: state(1, 1)}, holds},
-		{"a state of another form", disk{files: made, state: state(2, -1)}, holds},
+		{"a node without its settings", disk{files: made[1:], state: state(1, single)}, holds},
+		{"a state of another form", disk{files: made, state: state(2, inInit)}, holds},
 	} {
 		err := p.noNodeOn(t.Context(), c.disk)
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
