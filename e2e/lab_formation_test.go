@@ -302,6 +302,17 @@ version=$(cat $pgdata/PG_VERSION)
 	l.exits(0, command("pg_state.star"))
 }
 
+// One that is busy is not given up before the run has come to where it waits for it.
+func TestKeeperThatDoesNotListen(t *testing.T) {
+	l := newLab(t)
+	victim := l.one("secondary")
+	inside(t, victim, `systemctl kill --kill-who=main --signal=STOP pg_autoctl
+cd ~postgres/.config/pg_autoctl/var/lib/postgresql/*/pgaf; touch reload.pgrun
+systemd-run --quiet --collect --on-active=20s --timer-property=AccuracySec=1s systemctl kill --kill-who=main --signal=CONT pg_autoctl`)
+	l.exits(0, command("postgres_ha.star"), victim+": pg_autoctl.config: let pg_autoctl.service read its settings")
+	run(command("postgres_ha.star")).unchanged(t)
+}
+
 // An old primary that comes back when its successor has removed the WAL that it would go on with takes a new copy.
 func TestOldPrimaryThatComesLate(t *testing.T) {
 	l := newLab(t)
