@@ -21,7 +21,8 @@ type goal struct {
 	enabled *bool
 
 	restart string   // why a running unit has to be restarted whatever else; empty for no reason
-	newer   []string // files that a running unit must be newer than
+	newer   []string // files that a running unit must have been started after
+	unread  []string // files that it must have been started or reloaded after
 	reload  bool     // whether systemd reads its files again even where nothing else is to be done
 
 	// Where the unit's file is known:
@@ -37,7 +38,7 @@ type steps struct {
 	goal   goal
 	reload bool   // systemd's configuration
 	enable string // the verb: enable, reenable, disable; empty for none
-	run    string // start, restart, stop
+	run    string // start, restart, reload, stop
 	lines  []string
 }
 
@@ -59,8 +60,11 @@ func (g goal) plan(ctx context.Context, r host.Reader, u unit, fresh bool) (*bui
 		return nil, nil
 	}
 	change := &builtin.Change{Summary: s.lines, Apply: s.apply}
-	if s.run == "start" || s.run == "restart" {
-		change.Readers = []string{u.reader()}
+	switch s.run {
+	case "start", "restart":
+		change.Readers = u.startReads()
+	case "reload":
+		change.Readers = []string{u.reloadReads()}
 	}
 	return change, nil
 }
@@ -68,6 +72,9 @@ func (g goal) plan(ctx context.Context, r host.Reader, u unit, fresh bool) (*bui
 // planRun decides whether the unit is started, restarted or stopped.
 func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 	u, g := s.unit, s.goal
+	if _, pending := builtin.DryRun(ctx); len(g.unread) > 0 && !u.canReload && !pending {
+		return fmt.Errorf("reload_if_newer: %s cannot be reloaded, for it has no ExecReload=: use restart_if_newer", u.name)
+	}
 	switch {
 	case g.running != nil && !*g.running:
 		if !u.stopped() {
@@ -89,25 +96,42 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		return nil
 	}
 	why := g.restart
-	written, started := builtin.Unread(ctx, u.reader())
-	for _, path := range g.newer {
-		if why != "" {
-			break
+	if why == "" {
+		changed, err := changedSince(ctx, r, u.reader(), u.started, g.newer)
+		if err != nil {
+			return err
 		}
-		older := slices.Contains(written, strings.TrimRight(path, "/"))
-		if !older && !started {
-			var err error
-			if older, err = u.olderThan(ctx, r, path); err != nil {
-				return err
-			}
-		}
-		if older {
-			why = fmt.Sprintf("it was started before %s was changed", path)
+		if changed != "" {
+			why = fmt.Sprintf("it was started before %s was changed", changed)
 		}
 	}
 	if why != "" {
 		s.run = "restart"
 		s.lines = append(s.lines, fmt.Sprintf("restart %s: %s", u.name, why))
+		return nil
+	}
+	return s.planReload(ctx, r)
+}
+
+// planReload decides whether a unit that goes on running is to read its files again.
+func (s *steps) planReload(ctx context.Context, r host.Reader) error {
+	u, files := s.unit, s.goal.unread
+	if len(files) == 0 {
+		return nil
+	}
+	changed, err := changedSince(ctx, r, u.reloadReads(), u.reloaded, files)
+	if err != nil {
+		return err
+	}
+	why := ""
+	if changed != "" {
+		why = fmt.Sprintf("it was last started or reloaded before %s was changed", changed)
+	} else if _, read := builtin.Unread(ctx, u.reloadReads()); u.reloadFailed && !read {
+		why = "its last reload failed"
+	}
+	if why != "" {
+		s.run = "reload"
+		s.lines = append(s.lines, fmt.Sprintf("reload %s: %s", u.name, why))
 	}
 	return nil
 }
@@ -119,9 +143,33 @@ func endsError(name string) error {
 // reader is the unit as what reads files when it is started, see Change.
 func (u unit) reader() string { return cmp.Or(u.id, u.name) }
 
-// olderThan reports whether the unit was started before a file was last changed. See the package comment
-// for why times may be compared. A file that is not there is no reason.
-func (u unit) olderThan(ctx context.Context, r host.Reader, path string) (bool, error) {
+// reloadReads is the unit as what reads files when it is started or reloaded.
+func (u unit) reloadReads() string { return u.reader() + " reload" }
+
+// startReads are both: who is started reads all of its files.
+func (u unit) startReads() []string { return []string{u.reader(), u.reloadReads()} }
+
+// changedSince returns the first of some files that was changed after a reader had last read them, or would be in a dry run; empty for none.
+// See the package comment for why times may be compared. A file that is not there is no reason.
+func changedSince(ctx context.Context, r host.Reader, reader string, last time.Time, paths []string) (string, error) {
+	written, read := builtin.Unread(ctx, reader)
+	for _, path := range paths {
+		older := slices.Contains(written, strings.TrimRight(path, "/"))
+		if !older && !read {
+			var err error
+			if older, err = isOlder(ctx, r, last, path); err != nil {
+				return "", err
+			}
+		}
+		if older {
+			return path, nil
+		}
+	}
+	return "", nil
+}
+
+// isOlder reports whether a time is before a file's, and that is not in the future.
+func isOlder(ctx context.Context, r host.Reader, last time.Time, path string) (bool, error) {
 	info, err := r.Stat(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -129,7 +177,7 @@ func (u unit) olderThan(ctx context.Context, r host.Reader, path string) (bool, 
 	if err != nil {
 		return false, err
 	}
-	if u.started.IsZero() || !info.ModTime.After(u.started) {
+	if last.IsZero() || !info.ModTime.After(last) {
 		return false, nil
 	}
 	now, err := clock(ctx, r)
@@ -236,7 +284,7 @@ func (s *steps) apply(ctx context.Context, h host.Host) error {
 	switch s.run {
 	case "start", "restart":
 		return run.start(ctx, s.goal.running != nil)
-	case "stop":
+	case "reload", "stop":
 		return run.tell(ctx)
 	}
 	return nil

@@ -59,6 +59,14 @@ func TestUnitProperties(t *testing.T) {
 	if u.running() || u.stopped() || u.changing() {
 		t.Error("a service that waits to be started again is neither up, nor stopped, nor about to be up")
 	}
+	if !u.reloaded.Equal(started) || u.reloadFailed {
+		t.Errorf("one that was started and not reloaded: got %s, %t", u.reloaded, u.reloadFailed)
+	}
+	at := func(seconds int64) uint64 { return uint64(started.UnixMicro() + 1e6*seconds) }
+	u = properties{"ActiveEnterTimestamp": at(1), "ExecMainStartTimestamp": at(0), "StateChangeTimestamp": at(60), "ReloadResult": "exit-code"}.unit("x.service")
+	if !u.reloaded.Equal(started.Add(time.Minute)) || !u.reloadFailed {
+		t.Errorf("one whose reload failed: got %s, %t", u.reloaded, u.reloadFailed)
+	}
 	mount := properties{"ActiveEnterTimestamp": uint64(started.UnixMicro()), "Type": "simple", "MemoryCurrent": uint64(1 << 63)}.unit("x.mount")
 	if !mount.started.Equal(started) || !mount.tells() || mount.memory != 0 {
 		t.Errorf("got %+v", mount)

@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
@@ -11,15 +12,16 @@ import (
 type startedParams struct {
 	Name           string          `star:"name,required" doc:"The unit's name; without a suffix, a service's."`
 	RestartIfNewer builtin.Strings `star:"restart_if_newer" doc:"Files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process."`
+	ReloadIfNewer  builtin.Strings `star:"reload_if_newer" doc:"Files of the host that the unit reads when it is reloaded, too: a running one is reloaded if one of them is newer than its last start or reload, or if that reload failed."`
 	runParams
 }
 
 func checkStarted(ctx context.Context, r host.Reader, p startedParams) (*builtin.Change, error) {
-	if err := absolute(p.RestartIfNewer); err != nil {
+	if err := errors.Join(absolute("restart_if_newer", p.RestartIfNewer), absolute("reload_if_newer", p.ReloadIfNewer)); err != nil {
 		return nil, err
 	}
 	running := true
-	return reach(ctx, r, p.Name, goal{running: &running, newer: p.RestartIfNewer, runParams: p.runParams})
+	return reach(ctx, r, p.Name, goal{running: &running, newer: p.RestartIfNewer, unread: p.ReloadIfNewer, runParams: p.runParams})
 }
 
 func checkStopped(ctx context.Context, r host.Reader, p nameParams) (*builtin.Change, error) {
@@ -88,7 +90,7 @@ func checkRestarted(ctx context.Context, r host.Reader, p restartedParams) (*bui
 	if u.needReload {
 		lines = append([]string{"reload systemd's configuration"}, lines...)
 	}
-	return &builtin.Change{Summary: lines, Readers: []string{u.reader()}, Apply: func(ctx context.Context, h host.Host) error {
+	return &builtin.Change{Summary: lines, Readers: u.startReads(), Apply: func(ctx context.Context, h host.Host) error {
 		c := &control{h, p.runParams}
 		a := c.attempt(ctx, "restart", u.name)
 		if u.needReload {
@@ -113,7 +115,9 @@ func checkReloaded(ctx context.Context, r host.Reader, p nameParams) (*builtin.C
 			return nil, fmt.Errorf("%s cannot be reloaded, for it has no ExecReload=: restart it with systemd.restarted", u.name)
 		}
 	}
-	return change(p.Timeout, "reload "+u.name, func(ctx context.Context, c *control) error {
+	reload := change(p.Timeout, "reload "+u.name, func(ctx context.Context, c *control) error {
 		return c.attempt(ctx, "reload", u.name).tell(ctx)
-	}), nil
+	})
+	reload.Readers = []string{u.reloadReads()}
+	return reload, nil
 }

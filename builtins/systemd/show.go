@@ -26,7 +26,9 @@ type unit struct {
 	needReload bool // files, of this unit or of another, were changed since systemd has read them
 	canReload  bool
 
-	started time.Time // when its main process was started, or else the unit; zero for never
+	started      time.Time // when its main process was started, or else the unit; zero for never
+	reloaded     time.Time // when it was last started or reloaded; zero for never
+	reloadFailed bool      // its last reload
 
 	// Of services only:
 	kind       string // Type=
@@ -77,8 +79,16 @@ func (p properties) unit(name string) unit {
 		exitStatus: strconv.Itoa(int(property[int32](p, "ExecMainStatus"))), pid: int(property[uint32](p, "MainPID")),
 		restarts: int(property[uint32](p, "NRestarts")),
 	}
+	entered := p.time("ActiveEnterTimestamp")
 	if u.started.IsZero() {
-		u.started = p.time("ActiveEnterTimestamp")
+		u.started = entered
+	}
+	u.reloaded = u.started
+	if changed := p.time("StateChangeTimestamp"); changed.After(entered) && changed.After(u.started) { // a reload leaves the active state, and comes back
+		u.reloaded = changed
+	}
+	if result := property[string](p, "ReloadResult"); result != "" && result != "success" {
+		u.reloadFailed = true
 	}
 	if path.Ext(name) == ".service" { // a mount has a Type=, too
 		u.kind = property[string](p, "Type")

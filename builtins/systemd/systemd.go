@@ -3,7 +3,7 @@
 // A builtin asks systemd once, over D-Bus, and that is all that a run does which finds everything in place;
 // systemd.unit reads the unit file besides. What changes something is a command of systemctl's.
 //
-// # Restarts
+// # Restarts and reloads
 //
 // A service has to be restarted after its unit file has changed. That the file differed in this run is
 // not enough to know: a run may be killed after it wrote the file and before it restarted the service.
@@ -13,6 +13,9 @@
 // later changes neither. Monotonic times would not do: files have none. What is left is a clock that was set back
 // between the two events. It can cause one needless restart; a file from the future, which would cause one in each run,
 // does not count.
+//
+// A reload (reload_if_newer) is told from the unit's state, which it leaves and comes back to (StateChangeTimestamp); one that
+// failed does, too, and says so (ReloadResult).
 //
 // That systemd wants to read its files again (NeedDaemonReload) is no reason to restart anything: since version 255 it
 // says so of every unit once somebody has enabled one and told it nothing.
@@ -91,7 +94,7 @@ func Module() builtin.Module {
 			},
 			&builtin.Action[nameParams]{
 				Name:     "reloaded",
-				Doc:      "Has a running service read its configuration again: every run changes.",
+				Doc:      "Has a running service read its configuration again: every run changes. To reload when a file has changed, see reload_if_newer of systemd.started.",
 				Defaults: nameParams{Timeout: 2 * time.Minute},
 				Check:    checkReloaded,
 			},

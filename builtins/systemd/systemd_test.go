@@ -57,6 +57,7 @@ func TestContainer(t *testing.T) {
 		test func(machine)
 	}{
 		{"cut off", testCutOff},
+		{"reload", testReload},
 		{"restart", testRestart},
 		{"drop-in", testDropin},
 		{"enable", testEnable},
@@ -121,6 +122,52 @@ func testCutOff(m machine) {
 	m.Run(`systemd.stopped(h, "test")`)
 	m.summary("stop test.service")
 	m.Fails(`systemd.stopped(h, "test")`, "no unit test.service")
+}
+
+// A reload that an earlier run has not come to, or that failed, is made up for; a restart makes one needless.
+func testReload(m machine) {
+	const unit = `systemd.unit(h, "test", enabled = None, content = "[Service]\nExecStart=sleep infinity\nExecReload=test ! -e /etc/test.broken\n")
+`
+	const started = `systemd.started(h, "test", reload_if_newer = ["/etc/test.conf", "/etc/nonesuch"])
+`
+	m.Run(unit)
+	m.sh("touch /etc/test.conf")
+	pid := m.pid("test")
+	m.Idempotent(started)
+	m.sh("touch /etc/test.conf")
+	m.Check(started + started)
+	m.summary("reload test.service: it was last started or reloaded before /etc/test.conf was changed")
+	m.Run(`systemd.reloaded(h, "test")`)
+	m.Run(started)
+	m.summary()
+
+	m.sh("touch /etc/test.conf /etc/test.broken")
+	m.Fails(started, "test.service")
+	m.sh("rm /etc/test.broken")
+	m.Check(started)
+	m.summary("reload test.service: its last reload failed")
+	m.Check(`systemd.reloaded(h, "test")
+` + started)
+	m.summary("reload test.service")
+	m.Idempotent(started)
+
+	// What is read at a start is not read by a reload, but what a reload reads is read at a start.
+	m.sh("touch -d '-1 hour' /etc/test.conf")
+	const both = `systemd.started(h, "test", restart_if_newer = ["/etc/test.conf"], reload_if_newer = ["/etc/test.conf"])
+`
+	m.Check(`file.content(h, "/etc/test.conf", content = "x")
+` + started + both + both)
+	m.summary("reload test.service: it was last started or reloaded before /etc/test.conf was changed",
+		"restart test.service: it was started before /etc/test.conf was changed")
+	if m.pid("test") != pid {
+		m.t.Error("it was restarted")
+	}
+	m.sh("touch -d '1 hour' /etc/test.conf")
+	m.Run(started)
+	m.summary()
+	m.Run(`systemd.unit(h, "two", enabled = None, content = "[Service]\nExecStart=sleep infinity\n", state = "stopped")`)
+	m.Fails(`systemd.started(h, "two", reload_if_newer = ["/etc/test.conf"])`, "two.service cannot be reloaded", "restart_if_newer")
+	m.sh("rm /etc/test.conf")
 }
 
 func testRestart(m machine) {

@@ -78,7 +78,7 @@ func (p unitParams) check(name string) error {
 	if strings.TrimSpace(p.Content.Reveal()) == "" {
 		return fmt.Errorf("content: it is empty")
 	}
-	if err := absolute(p.RestartIfNewer); err != nil {
+	if err := absolute("restart_if_newer", p.RestartIfNewer); err != nil {
 		return err
 	}
 	if p.Dropin != "" {
@@ -97,10 +97,10 @@ func (p unitParams) check(name string) error {
 	return nil
 }
 
-func absolute(paths []string) error {
+func absolute(param string, paths []string) error {
 	for _, f := range paths {
 		if !path.IsAbs(f) {
-			return fmt.Errorf("restart_if_newer: %q is not an absolute path", f)
+			return fmt.Errorf("%s: %q is not an absolute path", param, f)
 		}
 	}
 	return nil

@@ -64,7 +64,7 @@ var commandLine = map[string]string{
 const (
 	condition = "write if ...: around the call"
 	loop      = "write for ... in ...: around the call"
-	restarts  = "write systemd.started(h, name, restart_if_newer = [path]) for a restart, or else if r.changed: after the call"
+	restarts  = "write systemd.started(h, name, restart_if_newer = [path]) for a restart, reload_if_newer for a reload, or else if r.changed: after the call"
 	calm      = "what had nothing to change shows with --verbose only"
 	asRoot    = "everything runs as root; command has user = ..."
 )
