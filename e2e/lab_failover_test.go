@@ -53,7 +53,7 @@ func TestFailoverOfUnhealthyFormation(t *testing.T) {
 	if strings.Contains(r.out, stoppedLine) {
 		t.Errorf("something was stopped:\n%s", r.out)
 	}
-	l.exits(1, command("pg_state.star"), "unhealthy: ")
+	l.exits(1, command("pg_state.star"), "unhealthy, ")
 }
 
 func TestFailoverWithoutMonitor(t *testing.T) {

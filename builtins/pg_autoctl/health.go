@@ -32,7 +32,11 @@ func (f formation) problems(reportAge time.Duration) (all []string) {
 			want = "primary"
 		}
 		if (primary != nil || !n.isPrimary()) && !n.in(want) {
-			add("%s is %s, not %s", n.Name, n.states(), want)
+			not := ""
+			if n.ReportedState != want {
+				not = ", not " + want
+			}
+			add("%s is %s%s", n.Name, n.states(), not)
 		}
 		if n.Health != 1 {
 			add("%s fails the monitor's health check, or has not been checked yet", n.Name)

@@ -75,7 +75,7 @@ func TestHealth(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f, answers := pair()
 			c.spoil(&f, answers)
-			got := append(f.problems(5*time.Second), f.problemsOnHosts(answers)...)
+			got := append(f.problemsOnHosts(answers), f.problems(5*time.Second)...)
 			if len(got) != len(c.want) {
 				t.Fatalf("got %q, want %q", got, c.want)
 			}

@@ -60,7 +60,7 @@ func state(ctx context.Context, r host.Reader, p stateParams) (State, error) {
 	}
 	s := State{
 		Formation: f.Name, NumberSyncStandbys: f.NumberSyncStandbys, Nodes: f.Nodes, Primary: f.primary(),
-		Problems: append(f.problems(p.ReportAge), f.problemsOnHosts(asked)...),
+		Problems: append(f.problemsOnHosts(asked), f.problems(p.ReportAge)...),
 		Table:    f.table(),
 	}
 	s.Healthy = len(s.Problems) == 0

@@ -13,7 +13,6 @@ import (
 
 	"github.com/pgrun/pgrun/runtime/outcome"
 	"github.com/pgrun/pgrun/runtime/secret"
-	"github.com/pgrun/pgrun/runtime/suggest"
 )
 
 // result is what an action returns: changed, diff, and what it learned.
@@ -64,8 +63,7 @@ func (r *result) Attr(name string) (starlark.Value, error) {
 	if v, ok := r.attrs[name]; ok {
 		return v, nil
 	}
-	return nil, starlark.NoSuchAttrError(fmt.Sprintf("what %s(...) returns has no .%s%s", r.builtin, name,
-		suggest.Or(name, r.AttrNames(), " (has: "+strings.Join(r.AttrNames(), ", ")+")")))
+	return nil, starlark.NoSuchAttrError(fmt.Sprintf("what %s(...) returns has no .%s (has: %s)", r.builtin, name, strings.Join(r.AttrNames(), ", ")))
 }
 
 // Revealer is a Go value that becomes a secret in a script.

@@ -100,7 +100,7 @@ func (i Instance) running() error {
 	case "Running":
 		return nil
 	case "Stopped":
-		down, advice = true, "start it with incus.started"
+		down, advice = true, "start it with incus start, or in a playbook with incus.started"
 	case "Frozen":
 		down, advice = true, "unfreeze it with incus.started"
 	case "Error":

@@ -35,7 +35,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("got %v, want an *Unreachable that is down with %q", err, want)
 		}
 	}
-	expectState("it is Stopped: start it with incus.started")
+	expectState("it is Stopped: start it with incus start, or in a playbook with incus.started")
 
 	if err := s.Start(ctx, name); err != nil {
 		t.Fatal(err)
