@@ -96,7 +96,7 @@ func (e *cannotRun) Error() string { return "no lab: " + e.why }
 var (
 	incusUp = sync.OnceValue(func() error {
 		if os.Geteuid() != 0 {
-			return &cannotRun{"Incus wants root"}
+			return &cannotRun{"the lab wants root"}
 		}
 		r := bringUp("lab.star")
 		if r.code == 3 {

@@ -205,7 +205,7 @@ type deadline struct {
 	cancel  context.CancelFunc
 	what    string
 	after   time.Duration
-	last    error // what the last call said; one that was cut off has said nothing
+	last    error // what the last call said, before one that was cut off
 }
 
 func newDeadline(c *builtin.Call, after builtin.Optional[time.Duration], what string) *deadline {
@@ -223,7 +223,7 @@ func (d *deadline) end() { d.cancel() }
 func (d *deadline) call(f builtin.Callable) (starlark.Value, error) {
 	defer d.invoked.Scope.Within(d.inner)()
 	value, err := f.Call(d.invoked.Thread)
-	if cutOff := d.inner.Err() != nil && errors.Is(err, context.Cause(d.inner)); !cutOff || d.last == nil {
+	if cutOff := err != nil && d.inner.Err() != nil; !cutOff || d.last == nil {
 		d.last = err
 	}
 	return value, err

@@ -104,6 +104,37 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// What was decided is not done any more once another run has gone ahead.
+func TestStands(t *testing.T) {
+	p := nodeParams{Name: "b", Formation: "default"}
+	p.PGData = "/var/lib/postgresql/node"
+	cutOff := situation{State: true, Init: true, Others: []Node{{Name: "a", ReportedState: "primary", AssignedState: "primary"}}}
+	decided, err := p.decide(cutOff)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := &Node{ID: 2, Name: "b", ReportedState: "init", AssignedState: "wait_standby"}
+	for _, c := range []struct {
+		name   string
+		change func(now *situation)
+		stands bool
+	}{
+		{"nothing", func(*situation) {}, true},
+		{"it is being created", func(now *situation) { now.Creating = true }, false},
+		{"it has been registered", func(now *situation) { now.Self = begun }, false},
+		{"it has been registered, before its init file was looked for", func(now *situation) { now.Init, now.Self = false, begun }, false},
+		{"it has been created", func(now *situation) { now.Init, now.Self, now.Data = false, begun, usedCluster }, false},
+		{"it got a cluster", func(now *situation) { now.Data = newCluster }, false},
+		{"it would be the first", func(now *situation) { now.Others = nil }, false},
+	} {
+		now := cutOff
+		c.change(&now)
+		if err := p.stands(decided, layout{"/var/lib/postgresql", p.PGData}, now); (err == nil) != c.stands {
+			t.Errorf("%s: got %v", c.name, err)
+		}
+	}
+}
+
 // A dry run says all that a run will do: each field of a todo shows in the summary.
 func TestSummary(t *testing.T) {
 	p := nodeParams{Name: "b"}

@@ -17,7 +17,7 @@ type cluster int
 
 const (
 	noCluster    cluster = iota // nothing, or an empty directory
-	newCluster                  // initdb has run, and no server ever: it holds no data
+	newCluster                  // initdb has run, and no server ever: it holds no data; nor does what pg_rewind has left half-way
 	usedCluster                 // a server has run in it, or it is a copy of one in which a server has
 	otherContent                // a directory with something that is no cluster
 )

@@ -68,7 +68,8 @@ func (l layout) cutOff(ctx context.Context, r host.Reader) (bool, error) {
 		return false, err
 	}
 	// A C struct (KeeperStateData, version 1), to whose end alone its authors add. What has another form may be a node.
-	const version, currentRole, initState = 0, 56, 1
+	const version, currentRole = 0, 56 // places
+	const initState = 1                // of NodeState
 	number := func(at int) uint32 { return binary.LittleEndian.Uint32(content[at:]) }
 	return len(content) >= currentRole+4 && number(version) == 1 && number(currentRole) == initState, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -175,7 +176,7 @@ func (p nodeParams) make(ctx context.Context, h host.Host, files layout, pgctl s
 		}
 	}
 	if t.RemoveState { // before the row: a state file without one is somebody's node, for all that the next run knows
-		if err := p.stillTo(ctx, h, files, t); err != nil {
+		if err := p.lookBefore(ctx, h, files, t); err != nil {
 			return err
 		}
 		for _, file := range files.ofCreation() {
@@ -235,17 +236,26 @@ func (p nodeParams) lookAgain(ctx context.Context, r host.Reader, files layout) 
 	return p.look(ctx, r, files, marks)
 }
 
-// stillTo looks again, just before the state of a node is removed: another run may have begun to create it, or the formation's first node.
-func (p nodeParams) stillTo(ctx context.Context, h host.Host, files layout, t todo) error {
+// lookBefore looks again, just before the state of a node is removed: another run may have begun to create it, or the formation's first node.
+func (p nodeParams) lookBefore(ctx context.Context, h host.Host, files layout, t todo) error {
 	now, err := p.lookAgain(ctx, h, files)
+	if err == nil {
+		now.Creating, err = service(p.Service).creating(ctx, h)
+	}
 	if err != nil {
 		return err
 	}
+	return p.stands(t, files, now)
+}
+
+// stands is an error where another thing is to be done now than was decided.
+func (p nodeParams) stands(t todo, files layout, now situation) error {
 	next, err := p.decide(now)
 	if err != nil {
 		return err
 	}
-	if !next.RemoveState || next.RemoveData != t.RemoveData || next.Initdb != t.Initdb || next.First != t.First {
+	next.Leftover = t.Leftover // which is no matter of the situation
+	if !slices.Equal(p.summary(next, files), p.summary(t, files)) {
 		return fmt.Errorf("%s, its data in %s or the formation have changed since they were looked at: run again", p.Name, p.PGData)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,11 +70,13 @@ func (g goal) plan(ctx context.Context, r host.Reader, u unit, fresh bool) (*bui
 	return change, nil
 }
 
-// planRun decides whether the unit is started, restarted or stopped.
+// planRun decides whether the unit is started, restarted, reloaded or stopped.
 func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 	u, g := s.unit, s.goal
-	if _, pending := builtin.DryRun(ctx); len(g.unread) > 0 && !u.canReload && !pending {
-		return fmt.Errorf("reload_if_newer: %s cannot be reloaded, for it has no ExecReload=: use restart_if_newer", u.name)
+	if len(g.unread) > 0 {
+		if err := u.reloadable(ctx); err != nil {
+			return fmt.Errorf("reload_if_newer: %w: use restart_if_newer", err)
+		}
 	}
 	switch {
 	case g.running != nil && !*g.running:
@@ -119,19 +122,34 @@ func (s *steps) planReload(ctx context.Context, r host.Reader) error {
 	if len(files) == 0 {
 		return nil
 	}
-	changed, err := changedSince(ctx, r, u.reloadReads(), u.reloaded, files)
-	if err != nil {
-		return err
-	}
 	why := ""
-	if changed != "" {
-		why = fmt.Sprintf("it was last started or reloaded before %s was changed", changed)
-	} else if _, read := builtin.Unread(ctx, u.reloadReads()); u.reloadFailed && !read {
-		why = "its last reload failed"
+	if _, read := builtin.Unread(ctx, u.reloadReads()); u.loaded.IsZero() && !read {
+		why = "its last reload has not succeeded"
+	} else {
+		changed, err := changedSince(ctx, r, u.reloadReads(), u.loaded, files)
+		if err != nil {
+			return err
+		}
+		if changed != "" {
+			why = fmt.Sprintf("it was last started or reloaded before %s was changed", changed)
+		}
 	}
 	if why != "" {
 		s.run = "reload"
 		s.lines = append(s.lines, fmt.Sprintf("reload %s: %s", u.name, why))
+	}
+	return nil
+}
+
+// reloadable is an error where systemd knows that a unit cannot be reloaded.
+func (u unit) reloadable(ctx context.Context) error {
+	switch _, pending := builtin.DryRun(ctx); {
+	case pending || u.load != "loaded" || u.needReload:
+		return nil
+	case path.Ext(u.name) != ".service":
+		return fmt.Errorf("%s is no service", u.name)
+	case !u.canReload:
+		return fmt.Errorf("%s cannot be reloaded, for it has no ExecReload=", u.name)
 	}
 	return nil
 }
@@ -153,24 +171,24 @@ func (u unit) startReads() []string { return []string{u.reader(), u.reloadReads(
 // See the package comment for why times may be compared. A file that is not there is no reason.
 func changedSince(ctx context.Context, r host.Reader, reader string, last time.Time, paths []string) (string, error) {
 	written, read := builtin.Unread(ctx, reader)
-	for _, path := range paths {
-		older := slices.Contains(written, strings.TrimRight(path, "/"))
+	for _, p := range paths {
+		older := slices.Contains(written, strings.TrimRight(p, "/"))
 		if !older && !read {
 			var err error
-			if older, err = isOlder(ctx, r, last, path); err != nil {
+			if older, err = isOlder(ctx, r, last, p); err != nil {
 				return "", err
 			}
 		}
 		if older {
-			return path, nil
+			return p, nil
 		}
 	}
 	return "", nil
 }
 
 // isOlder reports whether a time is before a file's, and that is not in the future.
-func isOlder(ctx context.Context, r host.Reader, last time.Time, path string) (bool, error) {
-	info, err := r.Stat(ctx, path)
+func isOlder(ctx context.Context, r host.Reader, last time.Time, file string) (bool, error) {
+	info, err := r.Stat(ctx, file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -282,9 +300,9 @@ func (s *steps) apply(ctx context.Context, h host.Host) error {
 		}
 	}
 	switch s.run {
-	case "start", "restart":
+	case "start", "restart", "reload":
 		return run.start(ctx, s.goal.running != nil)
-	case "reload", "stop":
+	case "stop":
 		return run.tell(ctx)
 	}
 	return nil

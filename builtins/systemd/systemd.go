@@ -14,8 +14,9 @@
 // between the two events. It can cause one needless restart; a file from the future, which would cause one in each run,
 // does not count.
 //
-// A reload (reload_if_newer) is told from the unit's state, which it leaves and comes back to (StateChangeTimestamp); one that
-// failed does, too, and says so (ReloadResult).
+// A reload (reload_if_newer) is told from when the commands of ExecReload= were last started, and how they ended. systemd forgets that
+// when it reads its own files again: then a service whose files are newer than its process is reloaded once more, which harms
+// less than a reload that is lost. Type=notify-reload, which may have no such commands, only tells when its last reload ended.
 //
 // That systemd wants to read its files again (NeedDaemonReload) is no reason to restart anything: since version 255 it
 // says so of every unit once somebody has enabled one and told it nothing.
@@ -52,7 +53,7 @@ func Module() builtin.Module {
 			},
 			&builtin.Action[startedParams]{
 				Name:     "started",
-				Doc:      "Starts a unit that is not running.",
+				Doc:      "Starts a unit that is not running; restarts or reloads one that runs with older files than those named.",
 				Defaults: startedParams{runParams: run},
 				Check:    checkStarted,
 			},

@@ -132,7 +132,6 @@ func testReload(m machine) {
 `
 	m.Run(unit)
 	m.sh("touch /etc/test.conf")
-	pid := m.pid("test")
 	m.Idempotent(started)
 	m.sh("touch /etc/test.conf")
 	m.Check(started + started)
@@ -142,14 +141,25 @@ func testReload(m machine) {
 	m.summary()
 
 	m.sh("touch /etc/test.conf /etc/test.broken")
-	m.Fails(started, "test.service")
-	m.sh("rm /etc/test.broken")
+	m.Fails(started, "reload test.service")
+	m.sh("systemctl reset-failed; rm /etc/test.broken")
 	m.Check(started)
-	m.summary("reload test.service: its last reload failed")
+	m.summary("reload test.service: its last reload has not succeeded")
 	m.Check(`systemd.reloaded(h, "test")
 ` + started)
 	m.summary("reload test.service")
 	m.Idempotent(started)
+	m.sh("systemctl daemon-reload")
+	m.Idempotent(started)
+
+	// One that it does not survive has failed.
+	m.Run(strings.Replace(unit, "test ! -e /etc/test.broken", "pkill -x sleep", 1))
+	m.sh("touch /etc/test.conf")
+	m.Fails(started, "reload test.service")
+	m.Run(unit + started)
+	m.Run(started)
+	m.summary()
+	pid := m.pid("test")
 
 	// What is read at a start is not read by a reload, but what a reload reads is read at a start.
 	m.sh("touch -d '-1 hour' /etc/test.conf")

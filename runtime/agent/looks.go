@@ -58,7 +58,7 @@ var Looks = []Form{
 			"--output-fields=*", "-b", "--boot", "--boot=*", "--dmesg", "--since=*", "--until=*", "-S", "-U", "-p", "--priority=*",
 			"-t", "--identifier=*", "-g", "--grep=*", "--cursor=*", "--after-cursor=*", "--show-cursor", "--no-pager",
 			"--no-hostname", "--quiet", "--reverse", "--all", "--utc", "--invocation=*", "--user-unit=*", "--user"}},
-	{Program: "pg_autoctl", First: []string{"version", "--version"}, Any: true}, // each other makes the directories that it would read
+	{Program: "pg_autoctl", First: []string{"version", "--version"}, Any: true}, // every other command makes the directories that it would read
 	{Program: "pg_lsclusters", Any: true},
 	{Program: "pg_config", Any: true},
 	{Program: "getent", Any: true},
