@@ -85,6 +85,19 @@ func TestMemory(t *testing.T) {
 		restarts := standby + ": pg_autoctl.restart: restart PostgreSQL for shared_buffers"
 		switchover := "pg_autoctl.perform: switchover from " + primary
 
+		// A dry run looks once, and on a busy machine a formation is at times not healthy for a moment: another one is made then.
+		foretell := func(want ...string) string {
+			t.Helper()
+			var r result
+			for range 5 {
+				if r = run(resize("--check", "--diff")); !strings.Contains(r.out, "the formation is healthy: not known in a dry run") {
+					break
+				}
+			}
+			r.check(t, 0, append(want, restarts, switchover)...)
+			return r.out
+		}
+
 		if size.memory != before { // tags that leave out what would give it, or use it, leave PostgreSQL as it is
 			run(resize("--tags=formation")).unchanged(t)
 			run(resize("--skip-tags=containers")).unchanged(t)
@@ -96,13 +109,13 @@ func TestMemory(t *testing.T) {
 			noRestart(l.exits(0, command("postgres_ha.star", "--check"), "postgresql.conf", "pg_autoctl.reload"))
 			noRestart(l.exits(0, command("postgres_ha.star"), "postgresql.conf", "pg_autoctl.reload"))
 		}
-		would := l.exits(0, resize("--check", "--diff"), "limits.memory "+size.limit, "+shared_buffers = '"+size.buffers+"'", restarts, switchover).out
+		would := foretell("limits.memory "+size.limit, "+shared_buffers = '"+size.buffers+"'")
 		did := ""
 		if size.memory != before {
 			did = l.exits(0, resize("--diff"), restarts, switchover).out
 		} else { // in two runs, of which the first is cut off before a server reads what is written
 			did = l.exits(0, resize("--diff", "--tags=containers,machines"), primary+" keeps its memory, more than "+before, standby+" keeps its memory").out
-			l.exits(0, resize("--check"), restarts, switchover)
+			foretell()
 			run(resize("--check", "--tags=formation")).unchanged(t) // a run would not have the servers read it
 			noRestart(l.exits(0, resize("--check", "--tags=containers,formation", "-e", "cpus=2"), "limits.cpu"))
 			did += l.exits(0, resize("--diff"), restarts, switchover).out

@@ -235,18 +235,8 @@ func command(args ...string) *exec.Cmd {
 	return c
 }
 
-// run runs a command to its end. A dry run looks once, and on a busy machine a formation is at times not healthy for a moment: it is run again
-// then.
-func run(c *exec.Cmd) (r result) {
-	for try := 1; ; try++ {
-		if r = runOnce(c); try == 5 || !strings.Contains(r.out, "the formation is healthy: not known in a dry run") {
-			return r
-		}
-		c = &exec.Cmd{Path: c.Path, Args: c.Args, Env: c.Env, Dir: c.Dir}
-	}
-}
-
-func runOnce(c *exec.Cmd) result {
+// run runs a command to its end.
+func run(c *exec.Cmd) result {
 	out, err := c.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -98,47 +98,45 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 	case !u.running():
 		return nil
 	}
-	why := g.restart
-	if why == "" {
-		changed, err := changedSince(ctx, r, u.reader(), u.started, g.newer)
+	for _, x := range []struct {
+		verb string
+		why  func(context.Context, host.Reader, unit) (string, error)
+	}{{"restart", g.whyRestart}, {"reload", g.whyReload}} {
+		why, err := x.why(ctx, r, u)
 		if err != nil {
 			return err
 		}
-		if changed != "" {
-			why = fmt.Sprintf("it was started before %s was changed", changed)
+		if why != "" {
+			s.run = x.verb
+			s.lines = append(s.lines, fmt.Sprintf("%s %s: %s", x.verb, u.name, why))
+			return nil
 		}
-	}
-	if why != "" {
-		s.run = "restart"
-		s.lines = append(s.lines, fmt.Sprintf("restart %s: %s", u.name, why))
-		return nil
-	}
-	return s.planReload(ctx, r)
-}
-
-// planReload decides whether a unit that goes on running is to read its files again.
-func (s *steps) planReload(ctx context.Context, r host.Reader) error {
-	u, files := s.unit, s.goal.unread
-	if len(files) == 0 {
-		return nil
-	}
-	why := ""
-	if _, read := builtin.Unread(ctx, u.reloadReads()); u.loaded.IsZero() && !read {
-		why = "its last reload has not succeeded"
-	} else {
-		changed, err := changedSince(ctx, r, u.reloadReads(), u.loaded, files)
-		if err != nil {
-			return err
-		}
-		if changed != "" {
-			why = fmt.Sprintf("it was last started or reloaded before %s was changed", changed)
-		}
-	}
-	if why != "" {
-		s.run = "reload"
-		s.lines = append(s.lines, fmt.Sprintf("reload %s: %s", u.name, why))
 	}
 	return nil
+}
+
+// whyRestart says why a unit that runs has to be restarted; empty for no reason.
+func (g goal) whyRestart(ctx context.Context, r host.Reader, u unit) (string, error) {
+	if g.restart != "" {
+		return g.restart, nil
+	}
+	changed, err := changedSince(ctx, r, u.reader(), u.started, g.newer)
+	if changed == "" {
+		return "", err
+	}
+	return fmt.Sprintf("it was started before %s was changed", changed), nil
+}
+
+// whyReload says why a unit that goes on running has to read its files again; empty for no reason.
+func (g goal) whyReload(ctx context.Context, r host.Reader, u unit) (string, error) {
+	if _, read := builtin.Unread(ctx, u.reloadReads()); len(g.unread) > 0 && u.loaded.IsZero() && !read {
+		return "its last reload has not succeeded", nil
+	}
+	changed, err := changedSince(ctx, r, u.reloadReads(), u.loaded, g.unread)
+	if changed == "" {
+		return "", err
+	}
+	return fmt.Sprintf("it was last started or reloaded before %s was changed", changed), nil
 }
 
 // reloadable is an error where systemd knows that a unit cannot be reloaded.

@@ -1,0 +1,136 @@
+package systemd
+
+import "strings"
+
+// A reload that an earlier run has not come to, or that failed, is made up for; a restart makes one needless.
+func testReload(m machine) {
+	const unit = `systemd.unit(h, "test", enabled = None, content = "[Service]\nExecStart=sleep infinity\nExecReload=test ! -e /etc/test.broken\n")
+`
+	const started = `systemd.started(h, "test", reload_if_newer = ["/etc/test.conf", "/etc/nonesuch"])
+`
+	m.Run(unit)
+	m.sh("touch /etc/test.conf")
+	m.Idempotent(started)
+	m.sh("touch /etc/test.conf")
+	m.Check(started + started)
+	m.summary("reload test.service: it was last started or reloaded before /etc/test.conf was changed")
+	m.Run(`systemd.reloaded(h, "test")`)
+	m.Run(started)
+	m.summary()
+
+	m.sh("touch /etc/test.conf /etc/test.broken")
+	m.Fails(started, "reload test.service")
+	m.sh("systemctl reset-failed; rm /etc/test.broken")
+	m.Check(started)
+	m.summary("reload test.service: its last reload has not succeeded")
+	m.Check(`systemd.reloaded(h, "test")
+` + started)
+	m.summary("reload test.service")
+	m.Idempotent(started)
+	m.sh("systemctl daemon-reload")
+	m.Idempotent(started)
+
+	// One that it does not survive has failed.
+	m.Run(strings.Replace(unit, "test ! -e /etc/test.broken", "pkill -x sleep", 1))
+	m.sh("touch /etc/test.conf")
+	m.Fails(started, "reload test.service")
+	m.Run(unit + started)
+	m.Run(started)
+	m.summary()
+	pid := m.pid("test")
+
+	// What is read at a start is not read by a reload, but what a reload reads is read at a start.
+	m.sh("touch -d '-1 hour' /etc/test.conf")
+	const both = `systemd.started(h, "test", restart_if_newer = ["/etc/test.conf"], reload_if_newer = ["/etc/test.conf"])
+`
+	m.Check(`file.content(h, "/etc/test.conf", content = "x")
+` + started + both + both)
+	m.summary("reload test.service: it was last started or reloaded before /etc/test.conf was changed",
+		"restart test.service: it was started before /etc/test.conf was changed")
+	if m.pid("test") != pid {
+		m.t.Error("it was restarted")
+	}
+	m.sh("touch -d '1 hour' /etc/test.conf")
+	m.Run(started)
+	m.summary()
+	m.Run(`systemd.unit(h, "two", enabled = None, content = "[Service]\nExecStart=sleep infinity\n", state = "stopped")`)
+	m.Fails(`systemd.started(h, "two", reload_if_newer = ["/etc/test.conf"])`, "two.service cannot be reloaded", "restart_if_newer")
+	m.sh("rm /etc/test.conf")
+}
+
+func testRestart(m machine) {
+	m.Run(content("one"))
+	m.Check(content("two"))
+	m.summary("reload systemd's configuration", "restart test.service: its file changes")
+	m.Run(content("one"))
+	m.summary()
+
+	m.sh("touch /etc/test.conf")
+	m.Idempotent(`systemd.started(h, "test", restart_if_newer = ["/etc/test.conf", "/etc/nonesuch"])`)
+	m.sh("touch /etc/test.conf")
+	m.Check(`systemd.started(h, "test")`)
+	m.summary()
+	m.Check(`systemd.started(h, "test", restart_if_newer = "/etc/test.conf")`)
+	m.summary("restart test.service: it was started before /etc/test.conf was changed")
+
+	// A dry run tells, too, of a file that an earlier step would write, once, and not of one whose mode alone would change.
+	const started = `systemd.started(h, "test", restart_if_newer = ["/etc/other.conf"])
+`
+	m.sh("touch -d '-1 hour' /etc/other.conf; chmod 644 /etc/other.conf")
+	m.Check(`file.content(h, "/etc/other.conf", content = "x")
+` + started + started)
+	m.summary("restart test.service: it was started before /etc/other.conf was changed")
+	m.Check(`file.content(h, "/etc/other.conf", content = "", mode = "0600")
+` + started)
+	m.summary("set mode 0600 of /etc/other.conf")
+
+	// One restart is enough, whoever would make it, and a directory is newer when something in it comes or goes.
+	m.Check(`file.content(h, "/etc/other.conf", content = "x")
+` + strings.Replace(content("one"), `\n")`, `\n", restart_if_newer = ["/etc/other.conf"])`, 1) + "\n" + started)
+	m.summary("restart test.service: it was started before /etc/other.conf was changed")
+	m.Check(`file.absent(h, "/etc/other.conf")
+systemd.started(h, "test", restart_if_newer = ["/etc/other.conf", "/etc"])
+systemd.started(h, "test", restart_if_newer = ["/etc/other.conf", "/etc"])`)
+	m.summary("remove file /etc/other.conf", "restart test.service: it was started before /etc was changed")
+	m.sh("rm /etc/other.conf")
+
+	// A file from the future would have it restarted in every run.
+	m.sh("touch -d '1 hour' /etc/test.conf")
+	m.Run(`systemd.started(h, "test", restart_if_newer = "/etc/test.conf")`)
+	m.summary()
+
+	before := m.pid("test")
+	m.Run(strings.Replace(content("two"), `\n")`, `\n", restart_on_change = False)`, 1))
+	m.summary("reload systemd's configuration")
+	if m.pid("test") != before {
+		m.t.Error("it was restarted")
+	}
+	m.Run(strings.Replace(content("two"), `\n")`, `\n", restart_on_change = False)`, 1))
+	m.summary()
+	m.Run(strings.Replace(content("two"), `\n")`, `\n", state = "stopped", enabled = False)`, 1))
+	m.summary("disable test.service", "stop test.service")
+	m.Run(strings.Replace(content("three"), `\n")`, `\n", state = None, enabled = None)`, 1))
+	m.summary("reload systemd's configuration")
+	m.Run(`systemd.status(h, "test").active and fail()`)
+	m.sh("rm /etc/test.conf")
+
+	// What others have done to another unit is no reason, though systemd, since 255, says of all that they need a reload.
+	m.Run(content("one"))
+	m.Run(`systemd.unit(h, "two", state = None, enabled = None, content = "` + service + `")`)
+	m.sh("systemctl --no-reload enable two")
+	before = m.pid("test")
+	reload, because := []string(nil), []string(nil)
+	if m.sh("systemctl show --property=NeedDaemonReload --value test") == "yes" {
+		reload = []string{"reload systemd's configuration"}
+		because = []string{reload[0] + ": files have changed since it has read them"}
+	}
+	m.Check(`systemd.daemon_reload(h)`)
+	m.summary(because...)
+	m.Run(content("one"))
+	m.summary(reload...)
+	m.Run(content("one"))
+	m.summary()
+	if m.pid("test") != before {
+		m.t.Error("it was restarted")
+	}
+}
