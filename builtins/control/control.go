@@ -205,7 +205,8 @@ type deadline struct {
 	cancel  context.CancelFunc
 	what    string
 	after   time.Duration
-	last    error // what the last call said, before one that was cut off
+	whole   bool  // whether a call was not cut off
+	last    error // what the last such call said; without one, the one that was
 }
 
 func newDeadline(c *builtin.Call, after builtin.Optional[time.Duration], what string) *deadline {
@@ -223,8 +224,8 @@ func (d *deadline) end() { d.cancel() }
 func (d *deadline) call(f builtin.Callable) (starlark.Value, error) {
 	defer d.invoked.Scope.Within(d.inner)()
 	value, err := f.Call(d.invoked.Thread)
-	if cutOff := err != nil && d.inner.Err() != nil; !cutOff || d.last == nil {
-		d.last = err
+	if cutOff := err != nil && d.inner.Err() != nil; !cutOff || !d.whole {
+		d.last, d.whole = err, !cutOff
 	}
 	return value, err
 }

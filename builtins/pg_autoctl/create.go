@@ -54,7 +54,14 @@ func (c creation) validate() error {
 // next run waits for it (see awaitCreation). Its output is in the journal, not in a pipe which would break.
 func (c creation) create(ctx context.Context, h host.Host, timeout time.Duration, what, pgctl string, options ...string) error {
 	s := service(c.Service)
-	if err := errors.Join(stop(ctx, h, string(s)), stop(ctx, h, s.creation())); err != nil {
+	creating, err := s.creating(ctx, h)
+	if err != nil {
+		return err
+	}
+	if creating {
+		return fmt.Errorf("another run has begun to create it, with %s: run again when that has ended", s.creation())
+	}
+	if err := stop(ctx, h, string(s)); err != nil {
 		return err
 	}
 	log := fmt.Sprintf("%s-create-%d", s.name(), time.Now().UnixNano())

@@ -91,8 +91,6 @@ func checkNode(ctx context.Context, r host.Reader, p nodeParams) (*builtin.Chang
 		if err := p.firstOfAll(ctx); err != nil {
 			return nil, err
 		}
-	}
-	if next.First {
 		if next.Leftover, err = p.leftover(ctx, r); err != nil {
 			return nil, err
 		}
@@ -175,10 +173,12 @@ func (p nodeParams) make(ctx context.Context, h host.Host, files layout, pgctl s
 			return err
 		}
 	}
-	if t.RemoveState { // before the row: a state file without one is somebody's node, for all that the next run knows
+	if t.RemoveState || t.Forget != nil {
 		if err := p.lookBefore(ctx, h, files, t); err != nil {
 			return err
 		}
+	}
+	if t.RemoveState { // before the row: a state file without one is somebody's node, for all that the next run knows
 		for _, file := range files.ofCreation() {
 			if err := h.Remove(ctx, file, false); err != nil {
 				return err
@@ -236,7 +236,8 @@ func (p nodeParams) lookAgain(ctx context.Context, r host.Reader, files layout) 
 	return p.look(ctx, r, files, marks)
 }
 
-// lookBefore looks again, just before the state of a node is removed: another run may have begun to create it, or the formation's first node.
+// lookBefore looks again, just before the state or the row of a node is removed: another run may have begun to create it, or the formation's
+// first node.
 func (p nodeParams) lookBefore(ctx context.Context, h host.Host, files layout, t todo) error {
 	now, err := p.lookAgain(ctx, h, files)
 	if err == nil {

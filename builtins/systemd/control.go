@@ -66,7 +66,7 @@ func (c *control) undo(ctx context.Context, verb, name string, still func(unit) 
 	return fmt.Errorf("%s %s: that leaves it %s: %s", verb, name, u.file, why)
 }
 
-// tell has systemd stop or reload the unit.
+// tell has systemd stop the unit.
 func (a attempt) tell(ctx context.Context) error {
 	if err := a.systemctl(ctx, a.verb, a.name); err != nil {
 		return a.failed(ctx, err)
@@ -74,7 +74,7 @@ func (a attempt) tell(ctx context.Context) error {
 	return nil
 }
 
-// start starts, restarts or reloads the unit and sees that it is up. stays says that it must not end by itself.
+// start starts, restarts or reloads the unit and sees that it is up, see reload. stays says that it must not end by itself.
 func (a attempt) start(ctx context.Context, stays bool) error {
 	// systemd refuses to start what was started too often of late, by itself or by us (StartLimitBurst=). That
 	// limit is against endless loops, and this is none.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"strings"
-	"time"
 )
 
 // The part of D-Bus that asking systemd takes: calls with strings, and their replies. The machine may be hostile: a
@@ -273,36 +272,9 @@ func (d *decoder) value(signature string) any {
 		return d.long()
 	case "as":
 		return d.texts()
-	case "a(sasbttttuii)":
-		return d.commands()
 	}
 	d.skip(signature)
 	return nil
-}
-
-// command is a command of a service, such as one of ExecReload=, and how it last ran.
-type command struct {
-	started   time.Time // zero for not yet, or not since systemd has read its configuration
-	succeeded bool
-}
-
-// commands takes an array of commands.
-func (d *decoder) commands() (all []command) {
-	d.array(func(e *decoder) {
-		e.text()  // path
-		e.texts() // arguments
-		ignored := e.number() != 0
-		started := moment(e.long())
-		e.long() // the same, monotonic
-		ended := moment(e.long())
-		e.long()
-		e.number() // process
-		const exited = 1
-		succeeded := int32(e.number()) == exited
-		succeeded = int32(e.number()) == 0 && succeeded
-		all = append(all, command{started, !ended.IsZero() && (succeeded || ignored)})
-	})
-	return all
 }
 
 // maxDepth bounds types within types; D-Bus allows 32 of arrays, and as many of structs.

@@ -78,6 +78,7 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 			return fmt.Errorf("reload_if_newer: %w: use restart_if_newer", err)
 		}
 	}
+	_, started := builtin.Unread(ctx, u.reader()) // by an earlier step, in a dry run
 	switch {
 	case g.running != nil && !*g.running:
 		if !u.stopped() {
@@ -85,7 +86,7 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 			s.lines = append(s.lines, "stop "+u.name)
 		}
 		return nil
-	case !u.running() && g.running != nil:
+	case !u.running() && !started && g.running != nil:
 		if u.ended() && !fresh {
 			return endsError(u.name)
 		}
@@ -95,7 +96,7 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		}
 		s.lines = append(s.lines, s.run+" "+u.name)
 		return nil
-	case !u.running():
+	case !u.running() && !started:
 		return nil
 	}
 	for _, x := range []struct {
@@ -129,27 +130,38 @@ func (g goal) whyRestart(ctx context.Context, r host.Reader, u unit) (string, er
 
 // whyReload says why a unit that goes on running has to read its files again; empty for no reason.
 func (g goal) whyReload(ctx context.Context, r host.Reader, u unit) (string, error) {
-	if _, read := builtin.Unread(ctx, u.reloadReads()); len(g.unread) > 0 && u.loaded.IsZero() && !read {
-		return "its last reload has not succeeded", nil
+	if len(g.unread) == 0 {
+		return "", nil
 	}
-	changed, err := changedSince(ctx, r, u.reloadReads(), u.loaded, g.unread)
+	last, err := u.lastLoad(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	changed, err := changedSince(ctx, r, u.reloadReads(), last, g.unread)
 	if changed == "" {
 		return "", err
 	}
 	return fmt.Sprintf("it was last started or reloaded before %s was changed", changed), nil
 }
 
-// reloadable is an error where systemd knows that a unit cannot be reloaded.
+// reloadable is an error where a unit cannot be reloaded, as its file was when systemd read it: one that changed since, or would in a dry
+// run, may say something else.
 func (u unit) reloadable(ctx context.Context) error {
-	switch _, pending := builtin.DryRun(ctx); {
-	case pending || u.load != "loaded" || u.needReload:
-		return nil
+	switch {
 	case path.Ext(u.name) != ".service":
 		return fmt.Errorf("%s is no service", u.name)
-	case !u.canReload:
-		return fmt.Errorf("%s cannot be reloaded, for it has no ExecReload=", u.name)
+	case u.canReload || u.load != "loaded" || u.needReload || u.rewritten(ctx):
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s cannot be reloaded, for it has no ExecReload=", u.name)
+}
+
+// rewritten reports whether a dry run would have written a file of the unit's.
+func (u unit) rewritten(ctx context.Context) bool {
+	return slices.ContainsFunc(builtin.Written(ctx), func(p string) bool {
+		name, _, _ := strings.Cut(strings.TrimPrefix(p, unitDir+"/"), ".d/")
+		return name == u.name || name == templateOf(u.name)
+	})
 }
 
 func endsError(name string) error {
@@ -298,8 +310,10 @@ func (s *steps) apply(ctx context.Context, h host.Host) error {
 		}
 	}
 	switch s.run {
-	case "start", "restart", "reload":
+	case "start", "restart":
 		return run.start(ctx, s.goal.running != nil)
+	case "reload":
+		return run.reload(ctx, s.unit)
 	case "stop":
 		return run.tell(ctx)
 	}

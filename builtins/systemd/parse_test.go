@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -63,46 +62,6 @@ func TestUnitProperties(t *testing.T) {
 	mount := properties{"ActiveEnterTimestamp": uint64(started.UnixMicro()), "Type": "simple", "MemoryCurrent": uint64(1 << 63)}.unit("x.mount")
 	if !mount.started.Equal(started) || !mount.tells() || mount.memory != 0 {
 		t.Errorf("got %+v", mount)
-	}
-}
-
-// What is not known to have been read counts as unread.
-func TestLastLoad(t *testing.T) {
-	second := func(n int64) time.Time { return time.Unix(1e9+n, 0).UTC() }
-	ran := func(at int64, succeeded bool) command { return command{second(at), succeeded} }
-	const started = 10
-	for _, c := range []struct {
-		name     string
-		kind     string
-		active   string
-		commands []command
-		back     int64
-		result   string
-		want     time.Time
-	}{
-		{name: "started, and not reloaded", commands: []command{{}}, back: started + 1, want: second(started)},
-		{name: "what was a reload of another process", commands: []command{ran(9, true)}, back: started + 1, want: second(started)},
-		{name: "reloaded", commands: []command{ran(20, true)}, back: 21, want: second(20)},
-		{name: "by two commands", commands: []command{ran(20, true), ran(22, true)}, back: 23, want: second(20)},
-		{name: "of which the second failed", commands: []command{ran(20, true), ran(22, false)}, back: 23},
-		{name: "of which the second has not run", commands: []command{ran(20, true), ran(15, true)}, back: 23},
-		{name: "failed, and systemctl reset-failed", commands: []command{ran(20, false)}, back: 21, result: "success"},
-		{name: "is being reloaded", commands: []command{ran(20, false)}, active: "reloading", back: 20, result: "success"},
-		{name: "has changed its state for another reason", commands: []command{{}}, back: 50, want: second(started)},
-		{name: "cannot be reloaded", back: 50, want: second(started)},
-		{name: "by a signal", kind: "notify-reload", back: 30, result: "success", want: second(30)},
-		{name: "not by it", kind: "notify-reload", back: started + 1, result: "success", want: second(started)},
-		{name: "by a signal, in vain", kind: "notify-reload", back: 30, result: "timeout"},
-		{name: "by a signal, still", kind: "notify-reload", active: "reloading", back: 30, result: "success"},
-	} {
-		u := properties{
-			"Type": c.kind, "ActiveState": cmp.Or(c.active, "active"), "ExecReload": c.commands, "ReloadResult": c.result,
-			"ExecMainStartTimestamp": uint64(second(started).UnixMicro()), "ActiveEnterTimestamp": uint64(second(started + 1).UnixMicro()),
-			"StateChangeTimestamp": uint64(second(c.back).UnixMicro()),
-		}.unit("x.service")
-		if !u.loaded.Equal(c.want) {
-			t.Errorf("%s: got %s, want %s", c.name, u.loaded, c.want)
-		}
 	}
 }
 

@@ -2,7 +2,8 @@ package systemd
 
 import "strings"
 
-// A reload that an earlier run has not come to, or that failed, is made up for; a restart makes one needless.
+// A reload that an earlier run has not come to, or that failed, is made up for, and one that was made is not made again, whatever systemd
+// itself forgets; a restart makes one needless.
 func testReload(m machine) {
 	const unit = `systemd.unit(h, "test", enabled = None, content = "[Service]\nExecStart=sleep infinity\nExecReload=test ! -e /etc/test.broken\n")
 `
@@ -22,13 +23,18 @@ func testReload(m machine) {
 	m.Fails(started, "reload test.service")
 	m.sh("systemctl reset-failed; rm /etc/test.broken")
 	m.Check(started)
-	m.summary("reload test.service: its last reload has not succeeded")
+	m.summary("reload test.service: it was last started or reloaded before /etc/test.conf was changed")
 	m.Check(`systemd.reloaded(h, "test")
 ` + started)
 	m.summary("reload test.service")
 	m.Idempotent(started)
-	m.sh("systemctl daemon-reload")
-	m.Idempotent(started)
+	m.sh("systemctl daemon-reload; systemctl reset-failed")
+	m.Run(started)
+	m.summary()
+	for _, lost := range []string{"rm -r /run/pgrun/reloads", "echo no time > /run/pgrun/reloads/test.service"} {
+		m.sh(lost)
+		m.Idempotent(started)
+	}
 
 	// One that it does not survive has failed.
 	m.Run(strings.Replace(unit, "test ! -e /etc/test.broken", "pkill -x sleep", 1))
@@ -55,6 +61,16 @@ func testReload(m machine) {
 	m.summary()
 	m.Run(`systemd.unit(h, "two", enabled = None, content = "[Service]\nExecStart=sleep infinity\n", state = "stopped")`)
 	m.Fails(`systemd.started(h, "two", reload_if_newer = ["/etc/test.conf"])`, "two.service cannot be reloaded", "restart_if_newer")
+
+	// A dry run tells of that, too, unless the unit's file changes in it, and starts once what it would start.
+	const write, two = `file.content(h, "/etc/test.conf", content = "y")
+`, `systemd.started(h, "two", reload_if_newer = ["/etc/test.conf"])
+`
+	if err := m.CheckFails(write + two); !strings.Contains(err.Error(), "two.service cannot be reloaded") {
+		m.t.Errorf("got %v", err)
+	}
+	m.Check(strings.ReplaceAll(unit, `"test"`, `"two"`) + two + write + two)
+	m.summary("reload systemd's configuration", "start two.service", "reload two.service: it was last started or reloaded before /etc/test.conf was changed")
 	m.sh("rm /etc/test.conf")
 }
 

@@ -12,7 +12,7 @@ import (
 type startedParams struct {
 	Name           string          `star:"name,required" doc:"The unit's name; without a suffix, a service's."`
 	RestartIfNewer builtin.Strings `star:"restart_if_newer" doc:"Files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process."`
-	ReloadIfNewer  builtin.Strings `star:"reload_if_newer" doc:"Files of the host that the unit reads when it is reloaded, too: a running one is reloaded if one of them is newer than its last start or reload, or if that reload failed. Of a service only; one that systemd forgot, at a daemon-reload, is made once more."`
+	ReloadIfNewer  builtin.Strings `star:"reload_if_newer" doc:"Files of the host that the unit reads when it is reloaded, too: a running one is reloaded if one of them is newer than its last start and than the last reload that pgrun made and that succeeded. Of a service only."`
 	runParams
 }
 
@@ -116,7 +116,7 @@ func checkReloaded(ctx context.Context, r host.Reader, p nameParams) (*builtin.C
 		}
 	}
 	reload := change(p.Timeout, "reload "+u.name, func(ctx context.Context, c *control) error {
-		return c.attempt(ctx, "reload", u.name).tell(ctx)
+		return c.attempt(ctx, "reload", u.name).reload(ctx, u)
 	})
 	reload.Readers = []string{u.reloadReads()}
 	return reload, nil

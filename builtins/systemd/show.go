@@ -27,7 +27,6 @@ type unit struct {
 	canReload  bool
 
 	started time.Time // when its main process was started, or else the unit; zero for never
-	loaded  time.Time // when it last began to read its files, see lastLoad
 
 	// Of services only:
 	kind       string // Type=
@@ -84,7 +83,6 @@ func (p properties) unit(name string) unit {
 	if path.Ext(name) == ".service" { // a mount has a Type=, too
 		u.kind = property[string](p, "Type")
 	}
-	u.loaded = u.lastLoad(p)
 	if memory := property[uint64](p, "MemoryCurrent"); memory <= math.MaxInt64 { // else it is not known
 		u.memory = int64(memory)
 	}
@@ -99,38 +97,9 @@ func (p properties) unit(name string) unit {
 	return u
 }
 
-// lastLoad finds when a service last began to read its files, see the package comment; zero where its last reload did not succeed, or has not
-// yet.
-func (u unit) lastLoad(p properties) time.Time {
-	commands := property[[]command](p, "ExecReload")
-	if len(commands) == 0 {
-		// Of Type=notify-reload: it leaves the state, and comes back.
-		back := p.time("StateChangeTimestamp")
-		switch {
-		case u.kind != "notify-reload" || back.Equal(p.time("ActiveEnterTimestamp")):
-			return u.started
-		case u.active == "reloading" || property[string](p, "ReloadResult") != "success":
-			return time.Time{}
-		}
-		return back
-	}
-	began := commands[0].started
-	if began.Before(u.started) { // none since
-		return u.started
-	}
-	for _, c := range commands {
-		if c.started.Before(began) || !c.succeeded {
-			return time.Time{}
-		}
-	}
-	return began
-}
-
-// time reads a time in microseconds.
-func (p properties) time(name string) time.Time { return moment(property[uint64](p, name)) }
-
-// moment is a time in microseconds; 0 is never.
-func moment(t uint64) time.Time {
+// time reads a time in microseconds; 0 is never.
+func (p properties) time(name string) time.Time {
+	t := property[uint64](p, name)
 	if t == 0 {
 		return time.Time{}
 	}

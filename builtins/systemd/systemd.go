@@ -11,12 +11,12 @@
 // unit file was last written, and the drop-ins that the administrator gave it. Both times are of the machine's own
 // clock, as it was at each event, so that the operator's clock and time zones do not matter, and a clock that was set
 // later changes neither. Monotonic times would not do: files have none. What is left is a clock that was set back
-// between the two events. It can cause one needless restart; a file from the future, which would cause one in each run,
-// does not count.
+// between the two events. It can cause one needless restart, or hide a change until it has caught up; a file from the future, which would
+// cause a restart in each run, does not count.
 //
-// A reload (reload_if_newer) is told from when the commands of ExecReload= were last started, and how they ended. systemd forgets that
-// when it reads its own files again: then a service whose files are newer than its process is reloaded once more, which harms
-// less than a reload that is lost. Type=notify-reload, which may have no such commands, only tells when its last reload ended.
+// systemd does not tell when it last reloaded a service: how the commands of ExecReload= ended it forgets whenever it reads its own files again.
+// So pgrun notes each reload that succeeded (reload_if_newer). One that others made, or whose note a killed run did not come to, is made
+// once more.
 //
 // That systemd wants to read its files again (NeedDaemonReload) is no reason to restart anything: since version 255 it
 // says so of every unit once somebody has enabled one and told it nothing.

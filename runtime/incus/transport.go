@@ -102,7 +102,7 @@ func (i Instance) running() error {
 	case "Stopped":
 		down, advice = true, "start it with incus start, or in a playbook with incus.started"
 	case "Frozen":
-		down, advice = true, "unfreeze it with incus.started"
+		down, advice = true, "unfreeze it with incus resume, or in a playbook with incus.started"
 	case "Error":
 		advice = "incus info --show-log " + i.Name + " may say why"
 	}
