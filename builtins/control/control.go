@@ -205,8 +205,8 @@ type deadline struct {
 	cancel  context.CancelFunc
 	what    string
 	after   time.Duration
-	whole   bool  // whether a call was not cut off
-	last    error // what the last such call said; without one, the one that was
+	whole   bool  // whether last is of a call that came to its end
+	last    error // what the last of those said, or else the one that the deadline cut off
 }
 
 func newDeadline(c *builtin.Call, after builtin.Optional[time.Duration], what string) *deadline {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -266,6 +267,14 @@ func awaitCreation(ctx context.Context, s *incus.Server, name string) (now incus
 func (p instanceParams) planUpdate(ctx context.Context, s *incus.Server, have incus.Instance, want incus.Settings) (*builtin.Change, error) {
 	if have.Config[creatingKey] != "" { // whoever created it was interrupted, but it is whole
 		want = with(want, creatingKey, "")
+	}
+	for _, profile := range want.Profiles {
+		if slices.Contains(have.Profiles, profile) {
+			continue
+		}
+		if _, err := s.Profile(ctx, profile); err != nil {
+			return nil, fmt.Errorf("profiles: %w", err)
+		}
 	}
 	learned := &made{Name: have.Name}
 	update := thing{kind: "instance", name: have.Name}.planUpdate(have.Differences(want), func(ctx context.Context) error {

@@ -108,26 +108,33 @@ func TestDecide(t *testing.T) {
 func TestStands(t *testing.T) {
 	p := nodeParams{Name: "b", Formation: "default"}
 	p.PGData = "/var/lib/postgresql/node"
-	cutOff := situation{State: true, Init: true, Others: []Node{{Name: "a", ReportedState: "primary", AssignedState: "primary"}}}
-	decided, err := p.decide(cutOff)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begun := &Node{ID: 2, Name: "b", ReportedState: "init", AssignedState: "wait_standby"}
+	others := []Node{{Name: "a", ReportedState: "primary", AssignedState: "primary"}}
+	cutOff := situation{State: true, Init: true, Others: others}
+	begun := &Node{ID: 3, Name: "b", ReportedState: "init", AssignedState: "wait_standby"}
+	lost := situation{Self: &Node{ID: 2, Name: "b", ReportedState: "secondary", AssignedState: "catchingup"}, Others: others}
 	for _, c := range []struct {
 		name   string
+		before situation
 		change func(now *situation)
 		stands bool
 	}{
-		{"nothing", func(*situation) {}, true},
-		{"it is being created", func(now *situation) { now.Creating = true }, false},
-		{"it has been registered", func(now *situation) { now.Self = begun }, false},
-		{"it has been registered, before its init file was looked for", func(now *situation) { now.Init, now.Self = false, begun }, false},
-		{"it has been created", func(now *situation) { now.Init, now.Self, now.Data = false, begun, usedCluster }, false},
-		{"it got a cluster", func(now *situation) { now.Data = newCluster }, false},
-		{"it would be the first", func(now *situation) { now.Others = nil }, false},
+		{"nothing", cutOff, func(*situation) {}, true},
+		{"it is being created", cutOff, func(now *situation) { now.Creating = true }, false},
+		{"it has been registered", cutOff, func(now *situation) { now.Self = begun }, false},
+		{"it has been registered, before its init file was looked for", cutOff, func(now *situation) { now.Init, now.Self = false, begun }, false},
+		{"it has been created", cutOff, func(now *situation) { now.Init, now.Self, now.Data = false, begun, usedCluster }, false},
+		{"it got a cluster", cutOff, func(now *situation) { now.Data = newCluster }, false},
+		{"it would be the first", cutOff, func(now *situation) { now.Others = nil }, false},
+		{"nothing of a lost node", lost, func(*situation) {}, true},
+		{"a lost node is being created", lost, func(now *situation) { now.Creating = true }, false},
+		{"a lost node has another row", lost, func(now *situation) { now.Self = begun }, false},
+		{"a lost node has no row", lost, func(now *situation) { now.Self = nil }, false},
 	} {
-		now := cutOff
+		decided, err := p.decide(c.before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := c.before
 		c.change(&now)
 		if err := p.stands(decided, layout{"/var/lib/postgresql", p.PGData}, now); (err == nil) != c.stands {
 			t.Errorf("%s: got %v", c.name, err)

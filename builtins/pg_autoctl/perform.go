@@ -66,8 +66,8 @@ func checkPerform(ctx context.Context, r host.Reader, p performParams) (*builtin
 		return nil, fmt.Errorf("the formation %q has no other node to fail over to (data nodes: %d)", f.Name, len(f.Nodes))
 	}
 	if p.Operation == "switchover" && !begun {
-		if f, err = p.healthy(ctx, r, f); err != nil {
-			return nil, err
+		if problems := f.problems(alive); len(problems) > 0 {
+			return nil, fmt.Errorf("the formation %q is not healthy, and nothing was done: %s. A failover does not ask for that", f.Name, strings.Join(problems, "; "))
 		}
 	}
 	previous := primaryName(f.primary())
@@ -104,26 +104,6 @@ func checkPerform(ctx context.Context, r host.Reader, p performParams) (*builtin
 		return p.await(ctx, h, p.Operation+": the other nodes", formation.stable)
 	}
 	return change, nil
-}
-
-// healthy returns a formation that is healthy: a report that comes late is waited for.
-func (p performParams) healthy(ctx context.Context, r host.Reader, f formation) (formation, error) {
-	const late = 5 * time.Second
-	problems := f.problems(late)
-	if len(problems) == 0 {
-		return f, nil
-	}
-	p.Timeout = late
-	err := p.await(ctx, r, "a healthy formation", func(now formation) error {
-		if f, problems = now, now.problems(late); len(problems) > 0 {
-			return errors.New("it is not")
-		}
-		return nil
-	})
-	if len(problems) > 0 && ctx.Err() == nil {
-		err = fmt.Errorf("the formation %q is not healthy, and nothing was done: %s. A failover does not ask for that", f.Name, strings.Join(problems, "; "))
-	}
-	return f, err
 }
 
 // underWay reports whether a node besides the one that is alive has not got to where it is to stay.

@@ -295,3 +295,21 @@ func TestNoNodeOn(t *testing.T) {
 		}
 	}
 }
+
+// looks is a disk whose machine nothing may be done to.
+type looks struct {
+	host.Host
+	disk disk
+}
+
+func (l looks) Look(ctx context.Context, c host.Command) (host.Output, error) {
+	return l.disk.Look(ctx, c)
+}
+
+// A creation that another run began meanwhile is not ended.
+func TestCreateBesideAnother(t *testing.T) {
+	err := creation{Service: "pg_autoctl.service"}.create(t.Context(), looks{disk: disk{unit: "pg_autoctl-create.service"}}, time.Minute, "postgres", "pg_ctl")
+	if err == nil || !strings.Contains(err.Error(), "another run has begun to create it, with pg_autoctl-create.service") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -78,9 +78,9 @@ func (f unitFile) links(name string) []string {
 	return all
 }
 
-// last is the value of a setting that counts when it is given more than once.
-func (f unitFile) last(section, key string) string {
-	values := f[section][key]
+// service is the value of a setting of the service; of one that is given more than once, the last counts.
+func (f unitFile) service(key string) string {
+	values := f["Service"][key]
 	if len(values) == 0 {
 		return ""
 	}
@@ -89,9 +89,14 @@ func (f unitFile) last(section, key string) string {
 
 // ends is unit.ended, by the file.
 func (f unitFile) ends() bool {
-	switch strings.ToLower(f.last("Service", "RemainAfterExit")) {
+	switch strings.ToLower(f.service("RemainAfterExit")) {
 	case "yes", "true", "1", "on":
 		return false
 	}
-	return f.last("Service", "Type") == "oneshot"
+	return f.service("Type") == "oneshot"
+}
+
+// reloads reports whether the service that the file describes can be reloaded.
+func (f unitFile) reloads() bool {
+	return f.service("ExecReload") != "" || f.service("Type") == "notify-reload"
 }

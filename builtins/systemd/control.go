@@ -74,7 +74,7 @@ func (a attempt) tell(ctx context.Context) error {
 	return nil
 }
 
-// start starts, restarts or reloads the unit and sees that it is up, see reload. stays says that it must not end by itself.
+// start starts, restarts or reloads the unit and sees that it is up; reload notes that, too. stays says that it must not end by itself.
 func (a attempt) start(ctx context.Context, stays bool) error {
 	// systemd refuses to start what was started too often of late, by itself or by us (StartLimitBurst=). That
 	// limit is against endless loops, and this is none.

@@ -73,20 +73,15 @@ func (g goal) plan(ctx context.Context, r host.Reader, u unit, fresh bool) (*bui
 // planRun decides whether the unit is started, restarted, reloaded or stopped.
 func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 	u, g := s.unit, s.goal
-	if len(g.unread) > 0 {
-		if err := u.reloadable(ctx); err != nil {
-			return fmt.Errorf("reload_if_newer: %w: use restart_if_newer", err)
-		}
-	}
-	_, started := builtin.Unread(ctx, u.reader()) // by an earlier step, in a dry run
+	announced := u.announced(ctx)
 	switch {
 	case g.running != nil && !*g.running:
-		if !u.stopped() {
+		if !u.stopped() || announced {
 			s.run = "stop"
 			s.lines = append(s.lines, "stop "+u.name)
 		}
 		return nil
-	case !u.running() && !started && g.running != nil:
+	case !u.running() && !announced && g.running != nil:
 		if u.ended() && !fresh {
 			return endsError(u.name)
 		}
@@ -96,7 +91,7 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		}
 		s.lines = append(s.lines, s.run+" "+u.name)
 		return nil
-	case !u.running() && !started:
+	case !u.running() && !announced:
 		return nil
 	}
 	for _, x := range []struct {
@@ -141,27 +136,28 @@ func (g goal) whyReload(ctx context.Context, r host.Reader, u unit) (string, err
 	if changed == "" {
 		return "", err
 	}
-	return fmt.Sprintf("it was last started or reloaded before %s was changed", changed), nil
+	return fmt.Sprintf("it was neither started nor reloaded by pgrun since %s was changed", changed), nil
 }
 
-// reloadable is an error where a unit cannot be reloaded, as its file was when systemd read it: one that changed since, or would in a dry
-// run, may say something else.
+// reloadable is an error where a unit cannot be reloaded, as its file was when systemd read it: one that has changed since, or may have by
+// then in a dry run, may say something else.
 func (u unit) reloadable(ctx context.Context) error {
 	switch {
-	case path.Ext(u.name) != ".service":
+	case !isService(u.name):
 		return fmt.Errorf("%s is no service", u.name)
-	case u.canReload || u.load != "loaded" || u.needReload || u.rewritten(ctx):
+	case u.canReload || u.load != "loaded" || u.needReload || builtin.WritesUnknown(ctx) || slices.ContainsFunc(builtin.Written(ctx), ofUnits):
 		return nil
 	}
 	return fmt.Errorf("%s cannot be reloaded, for it has no ExecReload=", u.name)
 }
 
-// rewritten reports whether a dry run would have written a file of the unit's.
-func (u unit) rewritten(ctx context.Context) bool {
-	return slices.ContainsFunc(builtin.Written(ctx), func(p string) bool {
-		name, _, _ := strings.Cut(strings.TrimPrefix(p, unitDir+"/"), ".d/")
-		return name == u.name || name == templateOf(u.name)
-	})
+// ofUnits reports whether a path is one in a directory of unit files.
+func ofUnits(p string) bool { return strings.Contains(p, "/systemd/system/") }
+
+// announced reports whether a dry run would have started the unit by then, and it would be up.
+func (u unit) announced(ctx context.Context) bool {
+	_, started := builtin.Unread(ctx, u.reader())
+	return started && !u.ended()
 }
 
 func endsError(name string) error {
@@ -178,33 +174,44 @@ func (u unit) reloadReads() string { return u.reader() + " reload" }
 func (u unit) startReads() []string { return []string{u.reader(), u.reloadReads()} }
 
 // changedSince returns the first of some files that was changed after a reader had last read them, or would be in a dry run; empty for none.
-// See the package comment for why times may be compared. A file that is not there is no reason.
+// See the package comment for why times may be compared. A file that is not there is no reason. A symbolic link is changed where what it
+// leads to is, too.
 func changedSince(ctx context.Context, r host.Reader, reader string, last time.Time, paths []string) (string, error) {
 	written, read := builtin.Unread(ctx, reader)
 	for _, p := range paths {
-		older := slices.Contains(written, strings.TrimRight(p, "/"))
-		if !older && !read {
-			var err error
-			if older, err = isOlder(ctx, r, last, p); err != nil {
+		const links = 40 // the most that Linux follows
+		for at, hops := path.Clean(p), 0; hops <= links; hops++ {
+			if slices.Contains(written, at) {
+				return at, nil
+			}
+			info, err := r.Stat(ctx, at)
+			if errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			older := false
+			if err == nil && !read {
+				older, err = isOlder(ctx, r, last, info)
+			}
+			if err != nil {
 				return "", err
 			}
-		}
-		if older {
-			return p, nil
+			if older {
+				return at, nil
+			}
+			if info.Target == "" {
+				break
+			}
+			if !path.IsAbs(info.Target) {
+				info.Target = path.Join(path.Dir(at), info.Target)
+			}
+			at = path.Clean(info.Target)
 		}
 	}
 	return "", nil
 }
 
 // isOlder reports whether a time is before a file's, and that is not in the future.
-func isOlder(ctx context.Context, r host.Reader, last time.Time, file string) (bool, error) {
-	info, err := r.Stat(ctx, file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
+func isOlder(ctx context.Context, r host.Reader, last time.Time, info host.Info) (bool, error) {
 	if last.IsZero() || !info.ModTime.After(last) {
 		return false, nil
 	}

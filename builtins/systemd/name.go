@@ -38,3 +38,5 @@ func templateOf(name string) string {
 	}
 	return before + "@" + path.Ext(name)
 }
+
+func isService(name string) bool { return path.Ext(name) == ".service" }

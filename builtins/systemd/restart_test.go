@@ -14,7 +14,7 @@ func testReload(m machine) {
 	m.Idempotent(started)
 	m.sh("touch /etc/test.conf")
 	m.Check(started + started)
-	m.summary("reload test.service: it was last started or reloaded before /etc/test.conf was changed")
+	m.summary("reload test.service: it was neither started nor reloaded by pgrun since /etc/test.conf was changed")
 	m.Run(`systemd.reloaded(h, "test")`)
 	m.Run(started)
 	m.summary()
@@ -23,7 +23,7 @@ func testReload(m machine) {
 	m.Fails(started, "reload test.service")
 	m.sh("systemctl reset-failed; rm /etc/test.broken")
 	m.Check(started)
-	m.summary("reload test.service: it was last started or reloaded before /etc/test.conf was changed")
+	m.summary("reload test.service: it was neither started nor reloaded by pgrun since /etc/test.conf was changed")
 	m.Check(`systemd.reloaded(h, "test")
 ` + started)
 	m.summary("reload test.service")
@@ -31,7 +31,7 @@ func testReload(m machine) {
 	m.sh("systemctl daemon-reload; systemctl reset-failed")
 	m.Run(started)
 	m.summary()
-	for _, lost := range []string{"rm -r /run/pgrun/reloads", "echo no time > /run/pgrun/reloads/test.service"} {
+	for _, lost := range []string{"rm -r /run/pgrun-reloads", "echo no time > /run/pgrun-reloads/test.service"} {
 		m.sh(lost)
 		m.Idempotent(started)
 	}
@@ -43,6 +43,18 @@ func testReload(m machine) {
 	m.Run(unit + started)
 	m.Run(started)
 	m.summary()
+
+	// Nor is a reload enough for what changes in the midst of it.
+	changing := strings.Replace(unit, "test ! -e /etc/test.broken", "touch /etc/test.conf", 1)
+	m.sh("touch /etc/test.conf")
+	m.Run(changing + started)
+	m.summary("reload systemd's configuration", "restart test.service: its file changes")
+	m.sh("touch /etc/test.conf")
+	for range 2 {
+		m.Run(started)
+		m.summary("reload test.service: it was neither started nor reloaded by pgrun since /etc/test.conf was changed")
+	}
+	m.Run(unit + started)
 	pid := m.pid("test")
 
 	// What is read at a start is not read by a reload, but what a reload reads is read at a start.
@@ -51,7 +63,7 @@ func testReload(m machine) {
 `
 	m.Check(`file.content(h, "/etc/test.conf", content = "x")
 ` + started + both + both)
-	m.summary("reload test.service: it was last started or reloaded before /etc/test.conf was changed",
+	m.summary("reload test.service: it was neither started nor reloaded by pgrun since /etc/test.conf was changed",
 		"restart test.service: it was started before /etc/test.conf was changed")
 	if m.pid("test") != pid {
 		m.t.Error("it was restarted")
@@ -59,6 +71,30 @@ func testReload(m machine) {
 	m.sh("touch -d '1 hour' /etc/test.conf")
 	m.Run(started)
 	m.summary()
+
+	// What a link leads to counts, and a dry run follows it, too.
+	m.sh("touch -d '-1 hour' /etc/test.conf; mkdir -p /etc/test.d; ln -sf ../test.conf /etc/test.d/relative; ln -sf /etc/test.d/relative /etc/test.link; ln -sf test.loop /etc/test.loop")
+	const linked = `systemd.started(h, "test", reload_if_newer = ["/etc/test.link", "/etc/test.loop"])
+`
+	m.Run(linked)
+	m.Run(linked)
+	m.summary()
+	m.Check(`file.content(h, "/etc/test.conf", content = "link")
+` + linked)
+	m.summary("reload test.service: it was neither started nor reloaded by pgrun since /etc/test.conf was changed")
+	m.sh("touch /etc/test.conf")
+	m.Idempotent(linked)
+	m.sh("rm -r /etc/test.d /etc/test.l*")
+	m.Fails(`systemd.started(h, "test", reload_if_newer = ["/etc/*.conf"])`, "is a pattern")
+
+	// systemd.unit reloads what it has not restarted.
+	unitReloads := strings.Replace(unit, `\n")`, `\n", reload_if_newer = ["/etc/test.conf"])`, 1)
+	m.Run(unitReloads)
+	m.summary()
+	m.sh("touch /etc/test.conf")
+	m.Idempotent(unitReloads)
+	m.Fails(`systemd.unit(h, "two", content = "[Service]\nExecStart=sleep infinity\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "does not say how two.service is reloaded")
+
 	m.Run(`systemd.unit(h, "two", enabled = None, content = "[Service]\nExecStart=sleep infinity\n", state = "stopped")`)
 	m.Fails(`systemd.started(h, "two", reload_if_newer = ["/etc/test.conf"])`, "two.service cannot be reloaded", "restart_if_newer")
 
@@ -69,8 +105,13 @@ func testReload(m machine) {
 	if err := m.CheckFails(write + two); !strings.Contains(err.Error(), "two.service cannot be reloaded") {
 		m.t.Errorf("got %v", err)
 	}
-	m.Check(strings.ReplaceAll(unit, `"test"`, `"two"`) + two + write + two)
-	m.summary("reload systemd's configuration", "start two.service", "reload two.service: it was last started or reloaded before /etc/test.conf was changed")
+	for _, absent := range []bool{false, true} {
+		if absent {
+			m.Run(`systemd.absent(h, "two")`)
+		}
+		m.Check(strings.ReplaceAll(unit, `"test"`, `"two"`) + two + write + two)
+		m.summary("reload systemd's configuration", "start two.service", "reload two.service: it was neither started nor reloaded by pgrun since /etc/test.conf was changed")
+	}
 	m.sh("rm /etc/test.conf")
 }
 

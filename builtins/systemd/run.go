@@ -11,7 +11,7 @@ import (
 
 type startedParams struct {
 	Name           string          `star:"name,required" doc:"The unit's name; without a suffix, a service's."`
-	RestartIfNewer builtin.Strings `star:"restart_if_newer" doc:"Files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process."`
+	RestartIfNewer builtin.Strings `star:"restart_if_newer" doc:"Files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process. One that is not there does not count, of a symbolic link what it leads to counts, too, and of a directory what comes and goes in it."`
 	ReloadIfNewer  builtin.Strings `star:"reload_if_newer" doc:"Files of the host that the unit reads when it is reloaded, too: a running one is reloaded if one of them is newer than its last start and than the last reload that pgrun made and that succeeded. Of a service only."`
 	runParams
 }
@@ -45,6 +45,11 @@ func reach(ctx context.Context, r host.Reader, name string, g goal) (*builtin.Ch
 	if err != nil {
 		return nil, err
 	}
+	if len(g.unread) > 0 {
+		if err := u.reloadable(ctx); err != nil {
+			return nil, fmt.Errorf("reload_if_newer: %w: use restart_if_newer", err)
+		}
+	}
 	return g.plan(ctx, r, u, false)
 }
 
@@ -69,6 +74,9 @@ func existing(ctx context.Context, r host.Reader, name string, g goal) (unit, er
 		return u, maskedError(name)
 	}
 	if g.running != nil && !*g.running && !u.stopped() { // what runs can be stopped, even if its file is gone
+		return u, nil
+	}
+	if g.running != nil && u.announced(ctx) { // so it would be there, and run
 		return u, nil
 	}
 	return u, u.exists()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -80,7 +79,7 @@ func (p properties) unit(name string) unit {
 	if u.started.IsZero() {
 		u.started = p.time("ActiveEnterTimestamp")
 	}
-	if path.Ext(name) == ".service" { // a mount has a Type=, too
+	if isService(name) { // a mount has a Type=, too
 		u.kind = property[string](p, "Type")
 	}
 	if memory := property[uint64](p, "MemoryCurrent"); memory <= math.MaxInt64 { // else it is not known

@@ -1,7 +1,7 @@
 // Package systemd is the module systemd: unit files and drop-ins, and the units that systemd runs.
 //
-// A builtin asks systemd once, over D-Bus, and that is all that a run does which finds everything in place;
-// systemd.unit reads the unit file besides. What changes something is a command of systemctl's.
+// A builtin asks systemd once, over D-Bus, and that is all that a run does which finds everything in place, but for
+// the files that its arguments name, and systemd.unit's own. What changes something is a command of systemctl's.
 //
 // # Restarts and reloads
 //
@@ -11,11 +11,11 @@
 // unit file was last written, and the drop-ins that the administrator gave it. Both times are of the machine's own
 // clock, as it was at each event, so that the operator's clock and time zones do not matter, and a clock that was set
 // later changes neither. Monotonic times would not do: files have none. What is left is a clock that was set back
-// between the two events. It can cause one needless restart, or hide a change until it has caught up; a file from the future, which would
+// between the two events. It can cause one needless restart, or hide what is changed before it has caught up; a file from the future, which would
 // cause a restart in each run, does not count.
 //
 // systemd does not tell when it last reloaded a service: how the commands of ExecReload= ended it forgets whenever it reads its own files again.
-// So pgrun notes each reload that succeeded (reload_if_newer). One that others made, or whose note a killed run did not come to, is made
+// So pgrun notes each reload that succeeded (reload_if_newer), in /run/pgrun-reloads. One that others made, or whose note a killed run did not come to, is made
 // once more.
 //
 // That systemd wants to read its files again (NeedDaemonReload) is no reason to restart anything: since version 255 it
@@ -95,7 +95,7 @@ func Module() builtin.Module {
 			},
 			&builtin.Action[nameParams]{
 				Name:     "reloaded",
-				Doc:      "Has a running service read its configuration again: every run changes. To reload when a file has changed, see reload_if_newer of systemd.started.",
+				Doc:      "Has a running service read its configuration again, which reload_if_newer takes into account: every run changes. To reload when a file has changed, see reload_if_newer of systemd.started.",
 				Defaults: nameParams{Timeout: 2 * time.Minute},
 				Check:    checkReloaded,
 			},

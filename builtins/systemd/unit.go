@@ -25,6 +25,7 @@ type unitParams struct {
 
 	RestartOnChange bool                           `star:"restart_on_change" doc:"Whether a running unit is restarted when its file, or a drop-in of it, in /etc/systemd/system is newer than its process."`
 	RestartIfNewer  builtin.Strings                `star:"restart_if_newer" doc:"Other files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process."`
+	ReloadIfNewer   builtin.Strings                `star:"reload_if_newer" doc:"Of a service, files of the host that it reads when it is reloaded, too: see systemd.started."`
 	Mode            builtin.Optional[builtin.Mode] `star:"mode" doc:"The file's permissions. Left out: 0644, or 0600 if the content holds a secret."`
 	runParams
 }
@@ -78,7 +79,7 @@ func (p unitParams) check(name string) error {
 	if strings.TrimSpace(p.Content.Reveal()) == "" {
 		return fmt.Errorf("content: it is empty")
 	}
-	if err := absolute("restart_if_newer", p.RestartIfNewer); err != nil {
+	if err := errors.Join(absolute("restart_if_newer", p.RestartIfNewer), absolute("reload_if_newer", p.ReloadIfNewer)); err != nil {
 		return err
 	}
 	if p.Dropin != "" {
@@ -88,6 +89,9 @@ func (p unitParams) check(name string) error {
 		return nil
 	}
 	content := parseUnitFile(p.Content.Reveal())
+	if len(p.ReloadIfNewer) > 0 && !(isService(name) && content.reloads()) {
+		return fmt.Errorf("reload_if_newer: the content does not say how %s is reloaded: add ExecReload= or Type=notify-reload, or use restart_if_newer", name)
+	}
 	if p.Enabled.Set && p.Enabled.Value && !content.installable() && !isTemplate(name) {
 		return fmt.Errorf("enabled: the content has no [Install] section that says what starts %s at boot: add one, with WantedBy=multi-user.target, or give enabled = None", name)
 	}
@@ -99,8 +103,11 @@ func (p unitParams) check(name string) error {
 
 func absolute(param string, paths []string) error {
 	for _, f := range paths {
-		if !path.IsAbs(f) {
+		switch {
+		case !path.IsAbs(f):
 			return fmt.Errorf("%s: %q is not an absolute path", param, f)
+		case strings.Contains(f, "*"):
+			return fmt.Errorf("%s: %q is a pattern: name each file, or their directory, which is newer when one comes or goes", param, f)
 		}
 	}
 	return nil
@@ -141,7 +148,7 @@ func maskedError(name string) error {
 
 // goal is what the unit is to be once its file is written.
 func (p unitParams) goal(ctx context.Context, r host.Reader, u unit, path string, written *builtin.Change) (goal, error) {
-	g := goal{reload: true, newer: p.RestartIfNewer, runParams: p.runParams}
+	g := goal{reload: true, newer: p.RestartIfNewer, unread: p.ReloadIfNewer, runParams: p.runParams}
 	if p.State.Set {
 		running := p.State.Value == "started"
 		g.running = &running

@@ -148,6 +148,12 @@ func Written(ctx context.Context) (paths []string) {
 	return paths
 }
 
+// WritesUnknown reports whether a dry run would have changed the call's host by a step that does not say what it writes.
+func WritesUnknown(ctx context.Context) bool {
+	s, _ := ctx.Value(callKey{}).(state)
+	return slices.ContainsFunc(s.announced, func(a Announcement) bool { return len(a.Writes) == 0 })
+}
+
 // contextOf returns the context that a builtin called on the host gets.
 func (s *Scope) contextOf(on *inventory.Host) context.Context {
 	return context.WithValue(s.Context, callKey{}, state{s.Check, s.Hosts.Announced(on)})
