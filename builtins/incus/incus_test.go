@@ -95,7 +95,7 @@ if "user.pgrun.creating" in c: fail(c)`))
 		t.Errorf("summary:\n%s\nwant:\n%s", got, want)
 	}
 	l.Fails(l.script(`incus.instance(h, "NAME", image = "IMAGE", type = "virtual-machine")`), "type: ", "incus.absent")
-	if err := l.CheckFails(l.script(`incus.instance(h, "NAME", image = "IMAGE", profiles = ["no-such"])`)); !strings.Contains(err.Error(), `profiles: look at profile "no-such"`) {
+	if err := l.CheckFails(l.script(`incus.instance(h, "NAME", image = "pgrun/debian-13", profiles = ["no-such"])`)); !strings.Contains(err.Error(), `profiles: look at profile "no-such"`) {
 		t.Errorf("got %v", err)
 	}
 }
