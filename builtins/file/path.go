@@ -62,26 +62,34 @@ func needParent(ctx context.Context, r host.Reader, p string) error {
 	return err
 }
 
-// maxLinks is how many links are followed, as in path_resolution(7).
-const maxLinks = 40
+// MaxLinks is how many links are followed, as in path_resolution(7).
+const MaxLinks = 40
 
 // follow resolves a path whose last element may be a link. The Info is nil where nothing is at the end.
 func follow(ctx context.Context, r host.Reader, p string) (string, *host.Info, error) {
-	for range maxLinks {
+	for range MaxLinks {
 		info, err := statAny(ctx, r, p)
 		if err != nil || info == nil || info.Mode&fs.ModeSymlink == 0 {
 			return p, info, err
 		}
-		if path.IsAbs(info.Target) {
-			p = path.Clean(info.Target)
-		} else {
-			p, err = beside(ctx, r, path.Dir(p), info.Target)
-			if err != nil {
-				return "", nil, err
-			}
+		if p, err = Behind(ctx, r, p, info.Target); err != nil {
+			return "", nil, err
 		}
 	}
-	return "", nil, fmt.Errorf("path %s: more than %d links, one behind the other", p, maxLinks)
+	return "", nil, TooManyLinks(p)
+}
+
+// TooManyLinks is the error of a path that MaxLinks have not come to the end of.
+func TooManyLinks(p string) error {
+	return fmt.Errorf("path %s: more than %d links, one behind the other", p, MaxLinks)
+}
+
+// Behind is the path of what a link with that target names.
+func Behind(ctx context.Context, r host.Reader, link, target string) (string, error) {
+	if path.IsAbs(target) {
+		return path.Clean(target), nil
+	}
+	return beside(ctx, r, path.Dir(link), target)
 }
 
 // beside is the path of what a link in a directory names. A ".." at its beginning is taken out where the directory is no link

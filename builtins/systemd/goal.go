@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgrun/pgrun/builtins/file"
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 )
@@ -66,6 +67,8 @@ func (g goal) plan(ctx context.Context, r host.Reader, u unit, fresh bool) (*bui
 		change.Readers = u.startReads()
 	case "reload":
 		change.Readers = []string{u.reloadReads()}
+	case "stop":
+		change.Readers = []string{u.stops()}
 	}
 	return change, nil
 }
@@ -73,15 +76,15 @@ func (g goal) plan(ctx context.Context, r host.Reader, u unit, fresh bool) (*bui
 // planRun decides whether the unit is started, restarted, reloaded or stopped.
 func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 	u, g := s.unit, s.goal
-	announced := u.announced(ctx)
+	running, stopped := u.by(ctx)
 	switch {
 	case g.running != nil && !*g.running:
-		if !u.stopped() || announced {
+		if !stopped {
 			s.run = "stop"
 			s.lines = append(s.lines, "stop "+u.name)
 		}
 		return nil
-	case !u.running() && !announced && g.running != nil:
+	case !running && g.running != nil:
 		if u.ended() && !fresh {
 			return endsError(u.name)
 		}
@@ -91,7 +94,7 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		}
 		s.lines = append(s.lines, s.run+" "+u.name)
 		return nil
-	case !u.running() && !announced:
+	case !running:
 		return nil
 	}
 	for _, x := range []struct {
@@ -117,7 +120,7 @@ func (g goal) whyRestart(ctx context.Context, r host.Reader, u unit) (string, er
 		return g.restart, nil
 	}
 	changed, err := changedSince(ctx, r, u.reader(), u.started, g.newer)
-	if changed == "" {
+	if changed == "" || err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("it was started before %s was changed", changed), nil
@@ -133,7 +136,7 @@ func (g goal) whyReload(ctx context.Context, r host.Reader, u unit) (string, err
 		return "", err
 	}
 	changed, err := changedSince(ctx, r, u.reloadReads(), last, g.unread)
-	if changed == "" {
+	if changed == "" || err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("it was neither started nor reloaded by pgrun since %s was changed", changed), nil
@@ -144,20 +147,27 @@ func (g goal) whyReload(ctx context.Context, r host.Reader, u unit) (string, err
 func (u unit) reloadable(ctx context.Context) error {
 	switch {
 	case !isService(u.name):
-		return fmt.Errorf("%s is no service", u.name)
+		return fmt.Errorf("reload_if_newer: %s is no service: use restart_if_newer", u.name)
 	case u.canReload || u.load != "loaded" || u.needReload || builtin.WritesUnknown(ctx) || slices.ContainsFunc(builtin.Written(ctx), ofUnits):
 		return nil
 	}
-	return fmt.Errorf("%s cannot be reloaded, for it has no ExecReload=", u.name)
+	return fmt.Errorf("reload_if_newer: %s cannot be reloaded, for it has no ExecReload=: use restart_if_newer", u.name)
 }
 
 // ofUnits reports whether a path is one in a directory of unit files.
-func ofUnits(p string) bool { return strings.Contains(p, "/systemd/system/") }
+func ofUnits(p string) bool { return strings.Contains(p+"/", "/systemd/system/") }
 
-// announced reports whether a dry run would have started the unit by then, and it would be up.
-func (u unit) announced(ctx context.Context) bool {
-	_, started := builtin.Unread(ctx, u.reader())
-	return started && !u.ended()
+// by reports whether the unit runs or is stopped, or would be by then in a dry run.
+func (u unit) by(ctx context.Context) (running, stopped bool) {
+	switch builtin.LastReader(ctx, u.reader(), u.stops()) {
+	case u.reader():
+		if !u.ended() {
+			return true, false
+		}
+	case u.stops():
+		return false, true
+	}
+	return u.running(), u.stopped()
 }
 
 func endsError(name string) error {
@@ -170,17 +180,20 @@ func (u unit) reader() string { return cmp.Or(u.id, u.name) }
 // reloadReads is the unit as what reads files when it is started or reloaded.
 func (u unit) reloadReads() string { return u.reader() + " reload" }
 
+// stops is, among the readers, that the unit is stopped.
+func (u unit) stops() string { return u.reader() + " stop" }
+
 // startReads are both: who is started reads all of its files.
 func (u unit) startReads() []string { return []string{u.reader(), u.reloadReads()} }
 
 // changedSince returns the first of some files that was changed after a reader had last read them, or would be in a dry run; empty for none.
 // See the package comment for why times may be compared. A file that is not there is no reason. A symbolic link is changed where what it
-// leads to is, too.
+// leads to is, too; what the kernel follows on the way there is not looked at.
 func changedSince(ctx context.Context, r host.Reader, reader string, last time.Time, paths []string) (string, error) {
 	written, read := builtin.Unread(ctx, reader)
 	for _, p := range paths {
-		const links = 40 // the most that Linux follows
-		for at, hops := path.Clean(p), 0; hops <= links; hops++ {
+		at := path.Clean(p)
+		for hops := 0; ; hops++ {
 			if slices.Contains(written, at) {
 				return at, nil
 			}
@@ -192,19 +205,18 @@ func changedSince(ctx context.Context, r host.Reader, reader string, last time.T
 			if err == nil && !read {
 				older, err = isOlder(ctx, r, last, info)
 			}
-			if err != nil {
-				return "", err
-			}
-			if older {
-				return at, nil
+			if older || err != nil {
+				return at, err
 			}
 			if info.Target == "" {
 				break
 			}
-			if !path.IsAbs(info.Target) {
-				info.Target = path.Join(path.Dir(at), info.Target)
+			if hops == file.MaxLinks {
+				return "", file.TooManyLinks(p)
 			}
-			at = path.Clean(info.Target)
+			if at, err = file.Behind(ctx, r, at, info.Target); err != nil {
+				return "", err
+			}
 		}
 	}
 	return "", nil

@@ -73,8 +73,8 @@ func testReload(m machine) {
 	m.summary()
 
 	// What a link leads to counts, and a dry run follows it, too.
-	m.sh("touch -d '-1 hour' /etc/test.conf; mkdir -p /etc/test.d; ln -sf ../test.conf /etc/test.d/relative; ln -sf /etc/test.d/relative /etc/test.link; ln -sf test.loop /etc/test.loop")
-	const linked = `systemd.started(h, "test", reload_if_newer = ["/etc/test.link", "/etc/test.loop"])
+	m.sh("touch -d '-1 hour' /etc/test.conf; mkdir -p /etc/test.d; ln -sf ../test.conf /etc/test.d/relative; ln -sf /etc/test.d/relative /etc/test.link; ln -sfn test.d /etc/test.there; ln -sf test.loop /etc/test.loop")
+	const linked = `systemd.started(h, "test", reload_if_newer = ["/etc/test.link", "/etc/test.there/relative"])
 `
 	m.Run(linked)
 	m.Run(linked)
@@ -84,7 +84,12 @@ func testReload(m machine) {
 	m.summary("reload test.service: it was neither started nor reloaded by pgrun since /etc/test.conf was changed")
 	m.sh("touch /etc/test.conf")
 	m.Idempotent(linked)
-	m.sh("rm -r /etc/test.d /etc/test.l*")
+	m.sh("rm /etc/test.link; mkdir -p /etc/test.e/deep; ln -s ../test.conf /etc/test.e/relative; ln -sfn test.e /etc/test.there; touch /etc/test.conf")
+	m.Idempotent(linked)
+	m.sh("ln -s ../../test.conf /etc/test.e/deep/relative; ln -sfn test.e/deep /etc/test.there; touch /etc/test.conf")
+	m.Idempotent(linked)
+	m.Fails(`systemd.started(h, "test", reload_if_newer = ["/etc/test.loop"])`, "more than 40 links")
+	m.sh("rm -r /etc/test.[del]* /etc/test.there")
 	m.Fails(`systemd.started(h, "test", reload_if_newer = ["/etc/*.conf"])`, "is a pattern")
 
 	// systemd.unit reloads what it has not restarted.
@@ -94,9 +99,16 @@ func testReload(m machine) {
 	m.sh("touch /etc/test.conf")
 	m.Idempotent(unitReloads)
 	m.Fails(`systemd.unit(h, "two", content = "[Service]\nExecStart=sleep infinity\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "does not say how two.service is reloaded")
+	m.Fails(`systemd.unit(h, "two.timer", content = "[Timer]\nOnCalendar=daily\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "two.timer is no service")
 
 	m.Run(`systemd.unit(h, "two", enabled = None, content = "[Service]\nExecStart=sleep infinity\n", state = "stopped")`)
 	m.Fails(`systemd.started(h, "two", reload_if_newer = ["/etc/test.conf"])`, "two.service cannot be reloaded", "restart_if_newer")
+	const dropin = `systemd.unit(h, "two", dropin = "d", content = "[Service]\n%s\n", state = None, enabled = None, reload_if_newer = ["/etc/test.conf"])
+`
+	m.Fails(strings.Replace(dropin, "%s", "Nice=1", 1), "two.service cannot be reloaded", "restart_if_newer")
+	m.Idempotent(strings.Replace(dropin, "%s", "ExecReload=true", 1))
+	m.Run(`file.absent(h, "/etc/systemd/system/two.service.d/d.conf")
+systemd.daemon_reload(h)`)
 
 	// A dry run tells of that, too, unless the unit's file changes in it, and starts once what it would start.
 	const write, two = `file.content(h, "/etc/test.conf", content = "y")
@@ -105,6 +117,10 @@ func testReload(m machine) {
 	if err := m.CheckFails(write + two); !strings.Contains(err.Error(), "two.service cannot be reloaded") {
 		m.t.Errorf("got %v", err)
 	}
+	m.Check(`systemd.masked(h, "two.socket")
+` + two) // which may write anything
+	m.Check(`[f(h, "two") for f in [systemd.started, systemd.stopped, systemd.stopped, systemd.started]]`)
+	m.summary("start two.service", "stop two.service", "start two.service")
 	for _, absent := range []bool{false, true} {
 		if absent {
 			m.Run(`systemd.absent(h, "two")`)

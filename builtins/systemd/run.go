@@ -12,7 +12,7 @@ import (
 type startedParams struct {
 	Name           string          `star:"name,required" doc:"The unit's name; without a suffix, a service's."`
 	RestartIfNewer builtin.Strings `star:"restart_if_newer" doc:"Files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process. One that is not there does not count, of a symbolic link what it leads to counts, too, and of a directory what comes and goes in it."`
-	ReloadIfNewer  builtin.Strings `star:"reload_if_newer" doc:"Files of the host that the unit reads when it is reloaded, too: a running one is reloaded if one of them is newer than its last start and than the last reload that pgrun made and that succeeded. Of a service only."`
+	ReloadIfNewer  builtin.Strings `star:"reload_if_newer" doc:"Files of the host that the unit reads when it is reloaded, too: a running one is reloaded if one of them is newer than its last start and than the last reload that pgrun made and that succeeded. Links and directories count as in restart_if_newer. Of a service only."`
 	runParams
 }
 
@@ -47,7 +47,7 @@ func reach(ctx context.Context, r host.Reader, name string, g goal) (*builtin.Ch
 	}
 	if len(g.unread) > 0 {
 		if err := u.reloadable(ctx); err != nil {
-			return nil, fmt.Errorf("reload_if_newer: %w: use restart_if_newer", err)
+			return nil, err
 		}
 	}
 	return g.plan(ctx, r, u, false)
@@ -76,7 +76,7 @@ func existing(ctx context.Context, r host.Reader, name string, g goal) (unit, er
 	if g.running != nil && !*g.running && !u.stopped() { // what runs can be stopped, even if its file is gone
 		return u, nil
 	}
-	if g.running != nil && u.announced(ctx) { // so it would be there, and run
+	if g.running != nil && builtin.LastReader(ctx, u.reader(), u.stops()) != "" { // so it would be there
 		return u, nil
 	}
 	return u, u.exists()

@@ -1,7 +1,7 @@
 // Package systemd is the module systemd: unit files and drop-ins, and the units that systemd runs.
 //
 // A builtin asks systemd once, over D-Bus, and that is all that a run does which finds everything in place, but for
-// the files that its arguments name, and systemd.unit's own. What changes something is a command of systemctl's.
+// the files that its arguments name, systemd.unit's own, and what is noted of reloads. What changes something is a command of systemctl's.
 //
 // # Restarts and reloads
 //

@@ -63,6 +63,9 @@ func checkUnit(ctx context.Context, r host.Reader, p unitParams) (*builtin.Chang
 			return nil, err
 		}
 	}
+	if err := p.reloadable(ctx, u, written); err != nil {
+		return nil, err
+	}
 	g, err := p.goal(ctx, r, u, spec.Path, written)
 	if err != nil {
 		return nil, err
@@ -82,6 +85,9 @@ func (p unitParams) check(name string) error {
 	if err := errors.Join(absolute("restart_if_newer", p.RestartIfNewer), absolute("reload_if_newer", p.ReloadIfNewer)); err != nil {
 		return err
 	}
+	if len(p.ReloadIfNewer) > 0 && !isService(name) {
+		return fmt.Errorf("reload_if_newer: %s is no service: use restart_if_newer", name)
+	}
 	if p.Dropin != "" {
 		if !regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9:_.@-]*$`).MatchString(p.Dropin) {
 			return fmt.Errorf("dropin: %q: write the file's name without its directory, such as %q", p.Dropin, "limits")
@@ -89,9 +95,6 @@ func (p unitParams) check(name string) error {
 		return nil
 	}
 	content := parseUnitFile(p.Content.Reveal())
-	if len(p.ReloadIfNewer) > 0 && !(isService(name) && content.reloads()) {
-		return fmt.Errorf("reload_if_newer: the content does not say how %s is reloaded: add ExecReload= or Type=notify-reload, or use restart_if_newer", name)
-	}
 	if p.Enabled.Set && p.Enabled.Value && !content.installable() && !isTemplate(name) {
 		return fmt.Errorf("enabled: the content has no [Install] section that says what starts %s at boot: add one, with WantedBy=multi-user.target, or give enabled = None", name)
 	}
@@ -106,7 +109,7 @@ func absolute(param string, paths []string) error {
 		switch {
 		case !path.IsAbs(f):
 			return fmt.Errorf("%s: %q is not an absolute path", param, f)
-		case strings.Contains(f, "*"):
+		case strings.ContainsAny(f, "*?["):
 			return fmt.Errorf("%s: %q is a pattern: name each file, or their directory, which is newer when one comes or goes", param, f)
 		}
 	}
@@ -129,6 +132,18 @@ func (p unitParams) spec(name string) file.Spec {
 	m := fs.FileMode(mode)
 	s.Attributes = host.Attributes{Owner: "root", Group: "root", Mode: &m}
 	return s
+}
+
+// reloadable says why the unit cannot be reloaded, with the file as it is to be.
+func (p unitParams) reloadable(ctx context.Context, u unit, written *builtin.Change) error {
+	byOther := u.canReload && (!written.Needed() || len(u.dropins) > 0)
+	switch {
+	case len(p.ReloadIfNewer) == 0, byOther, parseUnitFile(p.Content.Reveal()).reloads():
+		return nil
+	case p.Dropin == "":
+		return fmt.Errorf("reload_if_newer: the content does not say how %s is reloaded: add ExecReload= or Type=notify-reload, or use restart_if_newer", u.name)
+	}
+	return u.reloadable(ctx)
 }
 
 // possible says why the unit cannot be brought to the state asked for.
@@ -208,6 +223,9 @@ func (p unitParams) planTemplate(ctx context.Context, r host.Reader, name, path 
 	stale := written.Needed()
 	var restarts []*builtin.Change
 	for _, u := range running {
+		if err := p.reloadable(ctx, u, written); err != nil {
+			return nil, err
+		}
 		g, err := p.goal(ctx, r, u, path, written)
 		if err != nil {
 			return nil, err

@@ -72,7 +72,7 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	change, err := a.Check(ctx, reader, p)
 	if _, pending := DryRun(ctx); err != nil && pending && host.Missing(err) {
 		why := strings.TrimPrefix(firstLine(err), on.Name+": ")
-		scope.Hosts.Announce(on, Announcement{name, event.Object, []string{event.Object}, nil}) // most likely, where it is a file
+		scope.Hosts.Announce(on, Announcement{Builtin: name, Object: event.Object, Writes: []string{event.Object}, Vague: true}) // most likely, where it is a file
 		event.Status, event.Summary = Unknown, []string{strings.TrimSpace("would change "+event.Object) + "; details not known until applied (" + why + ")"}
 		report()
 		return newResult(scope, name, true, "", a.Result, nil), nil
@@ -85,7 +85,7 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	}
 	if change.Needed() {
 		if scope.Check {
-			scope.Hosts.Announce(on, Announcement{name, event.Object, change.Writes, change.Readers})
+			scope.Hosts.Announce(on, Announcement{Builtin: name, Object: event.Object, Writes: change.Writes, Readers: change.Readers})
 		} else {
 			writer, err := scope.Hosts.Host(on)
 			if err != nil {

@@ -53,6 +53,7 @@ type Hosts interface {
 type Announcement struct {
 	Builtin, Object string   // see Event
 	Writes, Readers []string // see Change
+	Vague           bool     // details are not known: what is written may be other files, too
 }
 
 // Announcements is what a dry run would have changed by now, for Hosts to embed. The zero value is ready.
@@ -148,10 +149,23 @@ func Written(ctx context.Context) (paths []string) {
 	return paths
 }
 
+// LastReader returns which of some readers would have read its files last in a dry run by then; empty for none of them.
+func LastReader(ctx context.Context, readers ...string) string {
+	s, _ := ctx.Value(callKey{}).(state)
+	for _, a := range slices.Backward(s.announced) {
+		for _, reader := range readers {
+			if slices.Contains(a.Readers, reader) {
+				return reader
+			}
+		}
+	}
+	return ""
+}
+
 // WritesUnknown reports whether a dry run would have changed the call's host by a step that does not say what it writes.
 func WritesUnknown(ctx context.Context) bool {
 	s, _ := ctx.Value(callKey{}).(state)
-	return slices.ContainsFunc(s.announced, func(a Announcement) bool { return len(a.Writes) == 0 })
+	return slices.ContainsFunc(s.announced, func(a Announcement) bool { return a.Vague || len(a.Writes) == 0 })
 }
 
 // contextOf returns the context that a builtin called on the host gets.
