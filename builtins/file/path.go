@@ -1,11 +1,13 @@
 package file
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/pgrun/pgrun/runtime/host"
@@ -87,15 +89,16 @@ func TooManyLinks(p string) error {
 // Behind is the path of what a link with that target names.
 func Behind(ctx context.Context, r host.Reader, link, target string) (string, error) {
 	if path.IsAbs(target) {
-		return path.Clean(target), nil
+		return tidy(target), nil
 	}
-	return beside(ctx, r, path.Dir(link), target)
+	dir, _ := path.Split(link)
+	return beside(ctx, r, cmp.Or(strings.TrimRight(dir, "/"), "/"), target)
 }
 
 // beside is the path of what a link in a directory names. A ".." at its beginning is taken out where the directory is no link
 // itself, whose own parent is another.
 func beside(ctx context.Context, r host.Reader, dir, target string) (string, error) {
-	for strings.HasPrefix(target, "../") {
+	for strings.HasPrefix(target, "../") && !climbs(dir) {
 		info, err := statAny(ctx, r, dir)
 		if err != nil {
 			return "", err
@@ -105,7 +108,18 @@ func beside(ctx context.Context, r host.Reader, dir, target string) (string, err
 		}
 		dir, target = path.Dir(dir), target[len("../"):]
 	}
-	return strings.TrimSuffix(dir, "/") + "/" + target, nil
+	return tidy(dir + "/" + target), nil
+}
+
+// climbs reports whether a path holds a "..": what is before that may be a link.
+func climbs(p string) bool { return slices.Contains(strings.Split(p, "/"), "..") }
+
+// tidy is path.Clean of a path that does not climb.
+func tidy(p string) string {
+	if climbs(p) {
+		return p
+	}
+	return path.Clean(p)
 }
 
 // kind is the word for a file's type that file.stat returns.

@@ -161,7 +161,7 @@ func ofUnits(p string) bool { return strings.Contains(p+"/", "/systemd/system/")
 func (u unit) by(ctx context.Context) (running, stopped bool) {
 	switch builtin.LastReader(ctx, u.reader(), u.stops()) {
 	case u.reader():
-		if !u.ended() {
+		if !u.ended() || slices.Contains(builtin.Written(ctx), path.Join(unitDir, u.name)) {
 			return true, false
 		}
 	case u.stops():
@@ -192,7 +192,7 @@ func (u unit) startReads() []string { return []string{u.reader(), u.reloadReads(
 func changedSince(ctx context.Context, r host.Reader, reader string, last time.Time, paths []string) (string, error) {
 	written, read := builtin.Unread(ctx, reader)
 	for _, p := range paths {
-		at := path.Clean(p)
+		at := cmp.Or(strings.TrimRight(p, "/"), "/")
 		for hops := 0; ; hops++ {
 			if slices.Contains(written, at) {
 				return at, nil

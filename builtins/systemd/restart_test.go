@@ -73,7 +73,7 @@ func testReload(m machine) {
 	m.summary()
 
 	// What a link leads to counts, and a dry run follows it, too.
-	m.sh("touch -d '-1 hour' /etc/test.conf; mkdir -p /etc/test.d; ln -sf ../test.conf /etc/test.d/relative; ln -sf /etc/test.d/relative /etc/test.link; ln -sfn test.d /etc/test.there; ln -sf test.loop /etc/test.loop")
+	m.sh("touch -d '-1 hour' /etc/test.conf; mkdir -p /etc/test.d; ln -sf ../test.conf /etc/test.d/relative; ln -sf ./test.d//relative /etc/test.link; ln -sfn test.d /etc/test.there; ln -sf test.loop /etc/test.loop")
 	const linked = `systemd.started(h, "test", reload_if_newer = ["/etc/test.link", "/etc/test.there/relative"])
 `
 	m.Run(linked)
@@ -86,7 +86,7 @@ func testReload(m machine) {
 	m.Idempotent(linked)
 	m.sh("rm /etc/test.link; mkdir -p /etc/test.e/deep; ln -s ../test.conf /etc/test.e/relative; ln -sfn test.e /etc/test.there; touch /etc/test.conf")
 	m.Idempotent(linked)
-	m.sh("ln -s ../../test.conf /etc/test.e/deep/relative; ln -sfn test.e/deep /etc/test.there; touch /etc/test.conf")
+	m.sh("ln -s ../test.conf /etc/test.e/middle; ln -s ../middle /etc/test.e/deep/relative; ln -sfn test.e/deep /etc/test.there; touch /etc/test.conf")
 	m.Idempotent(linked)
 	m.Fails(`systemd.started(h, "test", reload_if_newer = ["/etc/test.loop"])`, "more than 40 links")
 	m.sh("rm -r /etc/test.[del]* /etc/test.there")
@@ -100,6 +100,9 @@ func testReload(m machine) {
 	m.Idempotent(unitReloads)
 	m.Fails(`systemd.unit(h, "two", content = "[Service]\nExecStart=sleep infinity\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "does not say how two.service is reloaded")
 	m.Fails(`systemd.unit(h, "two.timer", content = "[Timer]\nOnCalendar=daily\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "two.timer is no service")
+	m.Fails(`systemd.unit(h, "test@", content = "[Service]\nExecStart=sleep infinity\n", reload_if_newer = ["/etc/test.conf"])`, "does not say how test@.service is reloaded")
+	m.Run(`systemd.unit(h, "test", dropin = "d", content = "[Service]\nNice=1\n", enabled = None)`)
+	m.Fails(`systemd.unit(h, "test", content = "[Service]\nExecStart=sleep infinity\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "does not say how test.service is reloaded")
 
 	m.Run(`systemd.unit(h, "two", enabled = None, content = "[Service]\nExecStart=sleep infinity\n", state = "stopped")`)
 	m.Fails(`systemd.started(h, "two", reload_if_newer = ["/etc/test.conf"])`, "two.service cannot be reloaded", "restart_if_newer")

@@ -63,7 +63,7 @@ func checkUnit(ctx context.Context, r host.Reader, p unitParams) (*builtin.Chang
 			return nil, err
 		}
 	}
-	if err := p.reloadable(ctx, u, written); err != nil {
+	if err := p.reloadable(ctx, r, u, written); err != nil {
 		return nil, err
 	}
 	g, err := p.goal(ctx, r, u, spec.Path, written)
@@ -135,15 +135,26 @@ func (p unitParams) spec(name string) file.Spec {
 }
 
 // reloadable says why the unit cannot be reloaded, with the file as it is to be.
-func (p unitParams) reloadable(ctx context.Context, u unit, written *builtin.Change) error {
-	byOther := u.canReload && (!written.Needed() || len(u.dropins) > 0)
+func (p unitParams) reloadable(ctx context.Context, r host.Reader, u unit, written *builtin.Change) error {
 	switch {
-	case len(p.ReloadIfNewer) == 0, byOther, parseUnitFile(p.Content.Reveal()).reloads():
+	case len(p.ReloadIfNewer) == 0, parseUnitFile(p.Content.Reveal()).reloads(), u.canReload && !written.Needed():
 		return nil
-	case p.Dropin == "":
-		return fmt.Errorf("reload_if_newer: the content does not say how %s is reloaded: add ExecReload= or Type=notify-reload, or use restart_if_newer", u.name)
+	case p.Dropin != "":
+		return u.reloadable(ctx)
 	}
-	return u.reloadable(ctx)
+	for _, file := range u.dropins {
+		content, err := r.ReadFile(ctx, file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if parseUnitFile(string(content)).reloads() {
+			return nil
+		}
+	}
+	if slices.ContainsFunc(builtin.Written(ctx), func(p string) bool { return strings.HasPrefix(p, path.Join(unitDir, u.name+".d")+"/") }) {
+		return nil
+	}
+	return fmt.Errorf("reload_if_newer: the content does not say how %s is reloaded: add ExecReload= or Type=notify-reload, or use restart_if_newer", u.name)
 }
 
 // possible says why the unit cannot be brought to the state asked for.
@@ -220,10 +231,15 @@ func (p unitParams) planTemplate(ctx context.Context, r host.Reader, name, path 
 	if err != nil {
 		return nil, err
 	}
+	if len(running) == 0 {
+		if err := p.reloadable(ctx, r, unit{name: name}, written); err != nil {
+			return nil, err
+		}
+	}
 	stale := written.Needed()
 	var restarts []*builtin.Change
 	for _, u := range running {
-		if err := p.reloadable(ctx, u, written); err != nil {
+		if err := p.reloadable(ctx, r, u, written); err != nil {
 			return nil, err
 		}
 		g, err := p.goal(ctx, r, u, path, written)
