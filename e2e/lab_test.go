@@ -256,11 +256,11 @@ func (l *lab) exits(code int, c *exec.Cmd, want ...string) result {
 func (r result) check(t *testing.T, code int, want ...string) {
 	t.Helper()
 	if r.code != code {
-		t.Errorf("exit code %d, want %d:\n%s", r.code, code, r.out)
+		t.Errorf("%s\nexit code %d, want %d", r.out, r.code, code)
 	}
 	for _, w := range want {
 		if !strings.Contains(r.out, w) {
-			t.Errorf("no %q in:\n%s", w, r.out)
+			t.Errorf("%s\nthere is no %q in this output", r.out, w)
 		}
 	}
 }
