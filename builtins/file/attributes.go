@@ -17,7 +17,7 @@ import (
 type attributeParams struct {
 	Owner string                         `star:"owner" doc:"User who owns it: a name, or a number."`
 	Group string                         `star:"group" doc:"Group that it belongs to: a name, or a number."`
-	Mode  builtin.Optional[builtin.Mode] `star:"mode" doc:"Permissions, in octal: \"0644\". Left out they stay; what is new, or gets a secret, has those that pgrun docs file tells."`
+	Mode  builtin.Optional[builtin.Mode] `star:"mode" doc:"Permissions, in octal: \"0644\". Left out they stay; what is new gets 0644, a directory 0755, a file with a secret 0600: see pgrun docs file, and file.copy."`
 }
 
 // contentParams are the parameters of what gives a file its content.

@@ -3,7 +3,7 @@
 // What a call leaves out stays as it is: a file that is replaced keeps its owner, group and mode, a new
 // one is root's with mode 0644, or 0600 when its content is a secret; a new directory has 0755. A file that
 // is to hold a secret is taken from everyone but its owner and group, unless a mode is given. Paths are
-// absolute. Files are replaced as a whole, by rename: nobody sees half of one.
+// absolute and have no "..". Files are replaced as a whole, by rename: nobody sees half of one.
 //
 // Other modules write files with PlanContent rather than by themselves.
 package file
@@ -14,7 +14,7 @@ import "github.com/pgrun/pgrun/runtime/builtin"
 func Module() builtin.Module {
 	return builtin.Module{
 		Name: "file",
-		Doc: "Files, directories and links. What a call leaves out (owner, group, mode) stays as it is; a new file is root's with mode 0644, or 0600 if its content is a secret, a new directory with 0755. " +
+		Doc: "Files, directories and links. What a call leaves out (owner, group, mode) stays as it is; a new file is root's with mode 0644, or 0600 if its content is a secret, a new directory with 0755. A path is absolute, and has no .. in it. " +
 			"A file that gets a secret as content is taken from everyone but its owner and group, unless a mode is given. The content of a file that not everyone may read is shown by --diff only with diff = True.",
 		Builtins: []builtin.Builtin{
 			&builtin.Action[wholeParams]{

@@ -1,7 +1,6 @@
 package file
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,8 @@ func checkPath(p string) error {
 		return errors.New("path is empty")
 	case !path.IsAbs(p):
 		return fmt.Errorf("path %q is not absolute: begin it with /", p)
+	case slices.Contains(strings.Split(p, "/"), ".."):
+		return fmt.Errorf("path %q holds a .., which behind a link is another place than it seems: write it without", p)
 	case strings.ContainsRune(p, 0):
 		return fmt.Errorf("path %q holds a zero byte", p)
 	}
@@ -64,62 +65,82 @@ func needParent(ctx context.Context, r host.Reader, p string) error {
 	return err
 }
 
-// MaxLinks is how many links are followed, as in path_resolution(7).
-const MaxLinks = 40
+// maxLinks is how many links are followed, as in path_resolution(7).
+const maxLinks = 40
 
 // follow resolves a path whose last element may be a link. The Info is nil where nothing is at the end.
 func follow(ctx context.Context, r host.Reader, p string) (string, *host.Info, error) {
-	for range MaxLinks {
-		info, err := statAny(ctx, r, p)
+	trail, err := Trail(ctx, r, p)
+	if err != nil {
+		return "", nil, err
+	}
+	end := trail[len(trail)-1]
+	return end.Path, end.Info, nil
+}
+
+// Place is a path and what stands there; nothing is a nil Info.
+type Place struct {
+	Path string
+	Info *host.Info
+}
+
+// Trail returns the place of a path, and while that is a link the one that it leads to. Their paths are the kernel's own, links among the
+// directories left as they are, and hold no "..". With an error come those up to where it was.
+func Trail(ctx context.Context, r host.Reader, p string) ([]Place, error) {
+	w := walk{ctx: ctx, r: r, asked: p}
+	start, err := w.from("/", p)
+	if err != nil {
+		return nil, err
+	}
+	return w.trail(start)
+}
+
+// walk is the way to one path's end.
+type walk struct {
+	ctx   context.Context
+	r     host.Reader
+	asked string
+	links int
+}
+
+func (w *walk) trail(p string) ([]Place, error) {
+	var all []Place
+	for {
+		info, err := statAny(w.ctx, w.r, p)
+		all = append(all, Place{p, info})
 		if err != nil || info == nil || info.Mode&fs.ModeSymlink == 0 {
-			return p, info, err
+			return all, err
 		}
-		if p, err = Behind(ctx, r, p, info.Target); err != nil {
-			return "", nil, err
+		if w.links++; w.links > maxLinks {
+			return all, fmt.Errorf("path %s: more than %d links, one behind the other", w.asked, maxLinks)
+		}
+		if p, err = w.from(path.Dir(p), info.Target); err != nil {
+			return all, err
 		}
 	}
-	return "", nil, TooManyLinks(p)
 }
 
-// TooManyLinks is the error of a path that MaxLinks have not come to the end of.
-func TooManyLinks(p string) error {
-	return fmt.Errorf("path %s: more than %d links, one behind the other", p, MaxLinks)
-}
-
-// Behind is the path of what a link with that target names.
-func Behind(ctx context.Context, r host.Reader, link, target string) (string, error) {
+// from returns the path that a target names from a directory. A ".." is the parent of where the directory before it is, links followed.
+func (w *walk) from(dir, target string) (string, error) {
 	if path.IsAbs(target) {
-		return tidy(target), nil
+		dir = "/"
 	}
-	dir, _ := path.Split(link)
-	return beside(ctx, r, cmp.Or(strings.TrimRight(dir, "/"), "/"), target)
-}
-
-// beside is the path of what a link in a directory names. A ".." at its beginning is taken out where the directory is no link
-// itself, whose own parent is another.
-func beside(ctx context.Context, r host.Reader, dir, target string) (string, error) {
-	for strings.HasPrefix(target, "../") && !climbs(dir) {
-		info, err := statAny(ctx, r, dir)
+	for name := range strings.SplitSeq(target, "/") {
+		if name != ".." {
+			dir = path.Join(dir, name)
+			continue
+		}
+		trail, err := w.trail(dir)
 		if err != nil {
 			return "", err
 		}
-		if info == nil || info.Mode&fs.ModeSymlink != 0 {
-			break
+		end := trail[len(trail)-1]
+		if end.Info == nil || !end.Info.Mode.IsDir() {
+			return "", host.NotThere("path %s: no directory %s on the machine, which it leads through", w.asked, end.Path)
 		}
-		dir, target = path.Dir(dir), target[len("../"):]
+		dir = path.Dir(end.Path)
 	}
-	return tidy(dir + "/" + target), nil
-}
-
-// climbs reports whether a path holds a "..": what is before that may be a link.
-func climbs(p string) bool { return slices.Contains(strings.Split(p, "/"), "..") }
-
-// tidy is path.Clean of a path that does not climb.
-func tidy(p string) string {
-	if climbs(p) {
-		return p
-	}
-	return path.Clean(p)
+	return dir, nil
 }
 
 // kind is the word for a file's type that file.stat returns.

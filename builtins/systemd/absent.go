@@ -39,7 +39,7 @@ func checkAbsent(ctx context.Context, r host.Reader, p nameParams) (*builtin.Cha
 	stale, gone := false, false
 	for _, u := range units {
 		if !u.stopped() {
-			before = append(before, stopForGood(u.name, p.Timeout))
+			before = append(before, stopForGood(u, p.Timeout))
 		}
 		if u.active == "failed" { // else it stays in the list of failed units
 			after = append(after, step(p.Timeout, "forget that "+u.name+" failed", "reset-failed", u.name))
@@ -66,13 +66,15 @@ func checkAbsent(ctx context.Context, r host.Reader, p nameParams) (*builtin.Cha
 
 // stopForGood stops a unit and forgets it: one whose process does not take the stop well would stay in the
 // list of failed units after its file is gone.
-func stopForGood(name string, timeout time.Duration) *builtin.Change {
-	return change(timeout, "stop "+name, func(ctx context.Context, c *control) error {
-		if err := c.attempt(ctx, "stop", name).tell(ctx); err != nil {
+func stopForGood(u unit, timeout time.Duration) *builtin.Change {
+	stop := change(timeout, "stop "+u.name, func(ctx context.Context, c *control) error {
+		if err := c.attempt(ctx, "stop", u.name).tell(ctx); err != nil {
 			return err
 		}
-		return c.forget(ctx, name)
+		return c.forget(ctx, u.name)
 	})
+	stop.Readers = []string{u.stops()}
+	return stop
 }
 
 // unlink disables a unit, or all instances of a template. systemctl fails where there is neither a file nor a link, and

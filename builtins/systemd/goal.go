@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,7 +75,7 @@ func (g goal) plan(ctx context.Context, r host.Reader, u unit, fresh bool) (*bui
 // planRun decides whether the unit is started, restarted, reloaded or stopped.
 func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 	u, g := s.unit, s.goal
-	running, stopped := u.by(ctx)
+	running, stopped := u.expected(ctx)
 	switch {
 	case g.running != nil && !*g.running:
 		if !stopped {
@@ -85,7 +84,7 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		}
 		return nil
 	case !running && g.running != nil:
-		if u.ended() && !fresh {
+		if u.ended() && !fresh && !u.rewritten(ctx) {
 			return endsError(u.name)
 		}
 		s.run = "start"
@@ -148,20 +147,27 @@ func (u unit) reloadable(ctx context.Context) error {
 	switch {
 	case !isService(u.name):
 		return fmt.Errorf("reload_if_newer: %s is no service: use restart_if_newer", u.name)
-	case u.canReload || u.load != "loaded" || u.needReload || builtin.WritesUnknown(ctx) || slices.ContainsFunc(builtin.Written(ctx), ofUnits):
+	case u.canReload || u.load != "loaded" || u.needReload || builtin.WritesUnknown(ctx) || u.rewritten(ctx):
 		return nil
 	}
 	return fmt.Errorf("reload_if_newer: %s cannot be reloaded, for it has no ExecReload=: use restart_if_newer", u.name)
 }
 
-// ofUnits reports whether a path is one in a directory of unit files.
-func ofUnits(p string) bool { return strings.Contains(p+"/", "/systemd/system/") }
+// rewritten reports whether a dry run would have written the unit's file by then, or a drop-in of it.
+func (u unit) rewritten(ctx context.Context) bool {
+	return slices.ContainsFunc(builtin.Written(ctx), func(p string) bool {
+		_, rest, ofUnits := strings.Cut(p+"/", "/systemd/system/")
+		name, _, _ := strings.Cut(rest, "/")
+		name = strings.TrimSuffix(name, ".d")
+		return ofUnits && name != "" && slices.Contains([]string{u.name, u.id, templateOf(u.name), templateOf(u.id)}, name)
+	})
+}
 
-// by reports whether the unit runs or is stopped, or would be by then in a dry run.
-func (u unit) by(ctx context.Context) (running, stopped bool) {
+// expected reports whether the unit runs or is stopped, or would be by then in a dry run.
+func (u unit) expected(ctx context.Context) (running, stopped bool) {
 	switch builtin.LastReader(ctx, u.reader(), u.stops()) {
 	case u.reader():
-		if !u.ended() || slices.Contains(builtin.Written(ctx), path.Join(unitDir, u.name)) {
+		if !u.ended() || u.rewritten(ctx) {
 			return true, false
 		}
 	case u.stops():
@@ -192,31 +198,20 @@ func (u unit) startReads() []string { return []string{u.reader(), u.reloadReads(
 func changedSince(ctx context.Context, r host.Reader, reader string, last time.Time, paths []string) (string, error) {
 	written, read := builtin.Unread(ctx, reader)
 	for _, p := range paths {
-		at := cmp.Or(strings.TrimRight(p, "/"), "/")
-		for hops := 0; ; hops++ {
-			if slices.Contains(written, at) {
-				return at, nil
+		trail, err := file.Trail(ctx, r, p)
+		for _, at := range trail {
+			if slices.Contains(written, at.Path) {
+				return at.Path, nil
 			}
-			info, err := r.Stat(ctx, at)
-			if errors.Is(err, fs.ErrNotExist) {
-				break
+			if at.Info == nil || read {
+				continue
 			}
-			older := false
-			if err == nil && !read {
-				older, err = isOlder(ctx, r, last, info)
+			if older, err := isOlder(ctx, r, last, *at.Info); older || err != nil {
+				return at.Path, err
 			}
-			if older || err != nil {
-				return at, err
-			}
-			if info.Target == "" {
-				break
-			}
-			if hops == file.MaxLinks {
-				return "", file.TooManyLinks(p)
-			}
-			if at, err = file.Behind(ctx, r, at, info.Target); err != nil {
-				return "", err
-			}
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
 		}
 	}
 	return "", nil

@@ -82,6 +82,11 @@ func testReload(m machine) {
 	m.Check(`file.content(h, "/etc/test.conf", content = "link")
 ` + linked)
 	m.summary("reload test.service: it was neither started nor reloaded by pgrun since /etc/test.conf was changed")
+	for _, p := range []string{"/etc/test.link", "/etc/test.there/relative", "/etc//./test.conf", "/etc/test.there/../test.conf", "/etc/test.link/"} {
+		m.Check(`file.content(h, "/etc/test.conf", content = "link")
+systemd.started(h, "test", reload_if_newer = ["` + p + `"])`)
+		m.summary("reload test.service: it was neither started nor reloaded by pgrun since /etc/test.conf was changed")
+	}
 	m.sh("touch /etc/test.conf")
 	m.Idempotent(linked)
 	m.sh("rm /etc/test.link; mkdir -p /etc/test.e/deep; ln -s ../test.conf /etc/test.e/relative; ln -sfn test.e /etc/test.there; touch /etc/test.conf")
@@ -98,20 +103,38 @@ func testReload(m machine) {
 	m.summary()
 	m.sh("touch /etc/test.conf")
 	m.Idempotent(unitReloads)
-	m.Fails(`systemd.unit(h, "two", content = "[Service]\nExecStart=sleep infinity\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "does not say how two.service is reloaded")
+	m.Fails(`systemd.unit(h, "two", content = "[Service]\nExecStart=sleep infinity\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "says how it is reloaded", "two.service")
 	m.Fails(`systemd.unit(h, "two.timer", content = "[Timer]\nOnCalendar=daily\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "two.timer is no service")
-	m.Fails(`systemd.unit(h, "test@", content = "[Service]\nExecStart=sleep infinity\n", reload_if_newer = ["/etc/test.conf"])`, "does not say how test@.service is reloaded")
+	const template = `systemd.unit(h, "test@", content = "[Service]\nExecStart=sleep infinity\n", reload_if_newer = ["/etc/test.conf"])
+`
+	m.Fails(template, "says how it is reloaded", "test@.service")
+	const ofTemplate = `file.directory(h, "/etc/systemd/system/test@.service.d")
+file.content(h, "/etc/systemd/system/test@.service.d/r.conf", content = "[Service]\nExecReload=true\n")
+`
+	m.Run(ofTemplate + template) // nothing of it is loaded
+	m.sh("systemctl start test@1")
+	m.Run(template)
+	m.Run(`file.absent(h, "/etc/systemd/system/test@.service.d", recursive = True)
+systemd.daemon_reload(h)`)
+	m.Fails(template, "says how it is reloaded")
+	m.Check(ofTemplate + template)
+	m.Run(`systemd.absent(h, "test@")`)
 	m.Run(`systemd.unit(h, "test", dropin = "d", content = "[Service]\nNice=1\n", enabled = None)`)
-	m.Fails(`systemd.unit(h, "test", content = "[Service]\nExecStart=sleep infinity\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "does not say how test.service is reloaded")
+	m.Fails(`systemd.unit(h, "test", content = "[Service]\nExecStart=sleep infinity\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`, "says how it is reloaded", "test.service")
 
 	m.Run(`systemd.unit(h, "two", enabled = None, content = "[Service]\nExecStart=sleep infinity\n", state = "stopped")`)
 	m.Fails(`systemd.started(h, "two", reload_if_newer = ["/etc/test.conf"])`, "two.service cannot be reloaded", "restart_if_newer")
 	const dropin = `systemd.unit(h, "two", dropin = "d", content = "[Service]\n%s\n", state = None, enabled = None, reload_if_newer = ["/etc/test.conf"])
 `
-	m.Fails(strings.Replace(dropin, "%s", "Nice=1", 1), "two.service cannot be reloaded", "restart_if_newer")
+	m.Fails(strings.Replace(dropin, "%s", "Nice=1", 1), "says how it is reloaded", "two.service", "restart_if_newer")
 	m.Idempotent(strings.Replace(dropin, "%s", "ExecReload=true", 1))
+	m.Fails(strings.Replace(dropin, "%s", "Nice=1", 1), "says how it is reloaded") // for it would lose that
 	m.Run(`file.absent(h, "/etc/systemd/system/two.service.d/d.conf")
 systemd.daemon_reload(h)`)
+	m.Idempotent(`file.content(h, "/etc/systemd/system/two.service.d/r.conf", content = "[Service]\nExecReload=true\n")
+systemd.unit(h, "two", content = "[Service]\nExecStart=sleep infinity\nNice=1\n", enabled = None, reload_if_newer = ["/etc/test.conf"])`)
+	m.Run(`file.absent(h, "/etc/systemd/system/two.service.d/r.conf")
+systemd.unit(h, "two", enabled = None, content = "[Service]\nExecStart=sleep infinity\n", state = "stopped")`)
 
 	// A dry run tells of that, too, unless the unit's file changes in it, and starts once what it would start.
 	const write, two = `file.content(h, "/etc/test.conf", content = "y")

@@ -11,7 +11,7 @@ import (
 
 type startedParams struct {
 	Name           string          `star:"name,required" doc:"The unit's name; without a suffix, a service's."`
-	RestartIfNewer builtin.Strings `star:"restart_if_newer" doc:"Files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process. One that is not there does not count, of a symbolic link what it leads to counts, too, and of a directory what comes and goes in it."`
+	RestartIfNewer builtin.Strings `star:"restart_if_newer" doc:"Files of the host that the unit reads when it starts: a running one is restarted if one of them is newer than its process. One that is not there does not count; where one is a symbolic link, what it leads to counts, too, but no link among the directories above it, which is named by itself; of a directory counts what comes and goes in it. A name with *, ? or [ is refused as a pattern."`
 	ReloadIfNewer  builtin.Strings `star:"reload_if_newer" doc:"Files of the host that the unit reads when it is reloaded, too: a running one is reloaded if one of them is newer than its last start and than the last reload that pgrun made and that succeeded. Links and directories count as in restart_if_newer. Of a service only."`
 	runParams
 }

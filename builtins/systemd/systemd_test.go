@@ -254,6 +254,12 @@ systemd-run -q --unit=test-transient sleep infinity`)
 	}
 	m.sh("systemctl stop test-transient test-packaged; systemctl disable -q test-packaged; systemctl unmask -q test-masked")
 
+	m.Run(content("one"))
+	m.Check(`systemd.absent(h, "test")
+systemd.stopped(h, "test")`)
+	m.summary("stop test.service", "disable test.service", "remove file /etc/systemd/system/test.service", "reload systemd's configuration")
+	m.Run(`systemd.absent(h, "test")`)
+
 	// Of a template, instances are enabled that nobody has started.
 	for _, more := range []string{"true", "systemctl start test@1", "systemctl start test@1; rm /etc/systemd/system/test@.service"} {
 		m.Run(strings.Replace(content("one"), `"test"`, `"test@"`, 1))
@@ -322,6 +328,14 @@ func testStart(m machine) {
 systemd.restarted(h, "test")
 file.absent(h, "/run/test-ran").changed or fail()`)
 	m.Fails(`systemd.started(h, "test")`, "Type=oneshot")
+	for _, other := range []string{
+		`systemd.unit(h, "test", dropin = "remain", content = "[Service]\nRemainAfterExit=yes\n", state = None, enabled = None)`,
+		unit(`state = None, `, `ExecStart=sleep infinity`),
+	} {
+		m.Check(other + `
+systemd.started(h, "test")`)
+		m.summary("reload systemd's configuration", "start test.service")
+	}
 	m.Idempotent(unit("", `Type=oneshot\nRemainAfterExit=yes\nExecStart=true`))
 	m.Idempotent(`systemd.unit(h, "test.timer", content = "[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n")`)
 }

@@ -63,7 +63,7 @@ func checkUnit(ctx context.Context, r host.Reader, p unitParams) (*builtin.Chang
 			return nil, err
 		}
 	}
-	if err := p.reloadable(ctx, r, u, written); err != nil {
+	if err := p.checkReload(ctx, r, u, spec.Path, written); err != nil {
 		return nil, err
 	}
 	g, err := p.goal(ctx, r, u, spec.Path, written)
@@ -134,16 +134,29 @@ func (p unitParams) spec(name string) file.Spec {
 	return s
 }
 
-// reloadable says why the unit cannot be reloaded, with the file as it is to be.
-func (p unitParams) reloadable(ctx context.Context, r host.Reader, u unit, written *builtin.Change) error {
+// checkReload fails for a unit that is to be reloaded and cannot be, with the file as it is to be and the others of the unit.
+func (p unitParams) checkReload(ctx context.Context, r host.Reader, u unit, own string, written *builtin.Change) error {
 	switch {
 	case len(p.ReloadIfNewer) == 0, parseUnitFile(p.Content.Reveal()).reloads(), u.canReload && !written.Needed():
 		return nil
-	case p.Dropin != "":
-		return u.reloadable(ctx)
+	case builtin.WritesUnknown(ctx) || u.rewritten(ctx):
+		return nil
 	}
-	for _, file := range u.dropins {
-		content, err := r.ReadFile(ctx, file)
+	others, err := u.allDropins(ctx, r)
+	if err != nil {
+		return err
+	}
+	if p.Dropin != "" {
+		if u.fragment == "" { // nor is there a file to look into
+			return nil
+		}
+		others = append(others, u.fragment)
+	}
+	for _, other := range others {
+		if other == own {
+			continue
+		}
+		content, err := r.ReadFile(ctx, other)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -151,10 +164,7 @@ func (p unitParams) reloadable(ctx context.Context, r host.Reader, u unit, writt
 			return nil
 		}
 	}
-	if slices.ContainsFunc(builtin.Written(ctx), func(p string) bool { return strings.HasPrefix(p, path.Join(unitDir, u.name+".d")+"/") }) {
-		return nil
-	}
-	return fmt.Errorf("reload_if_newer: the content does not say how %s is reloaded: add ExecReload= or Type=notify-reload, or use restart_if_newer", u.name)
+	return fmt.Errorf("reload_if_newer: neither the content nor another file of %s says how it is reloaded: add ExecReload= or Type=notify-reload, or use restart_if_newer", u.name)
 }
 
 // possible says why the unit cannot be brought to the state asked for.
@@ -203,10 +213,17 @@ func (p unitParams) goal(ctx context.Context, r host.Reader, u unit, path string
 	return g, err
 }
 
-// files lists what the administrator has made of a unit: its file and drop-ins in /etc/systemd/system, those too that
-// systemd has not read yet. What is in /run may be written anew at each reload.
+// files lists what the administrator has made of a unit: its file and drop-ins in /etc/systemd/system. What is in /run may be written anew at
+// each reload.
 func (u unit) files(ctx context.Context, r host.Reader) ([]string, error) {
-	all := append([]string{u.fragment}, u.dropins...)
+	all, err := u.allDropins(ctx, r)
+	all = append([]string{u.fragment}, all...)
+	return slices.DeleteFunc(all, func(file string) bool { return !strings.HasPrefix(file, unitDir+"/") }), err
+}
+
+// allDropins lists the drop-ins that systemd has read and those in /etc/systemd/system that it has not read yet.
+func (u unit) allDropins(ctx context.Context, r host.Reader) ([]string, error) {
+	all := slices.Clone(u.dropins)
 	for _, name := range []string{u.name, templateOf(u.name)} {
 		if name == "" || !u.needReload {
 			continue
@@ -222,7 +239,7 @@ func (u unit) files(ctx context.Context, r host.Reader) ([]string, error) {
 			}
 		}
 	}
-	return slices.DeleteFunc(all, func(file string) bool { return !strings.HasPrefix(file, unitDir+"/") }), nil
+	return all, nil
 }
 
 // planTemplate writes a template's file and restarts the instances that run with an older one.
@@ -232,14 +249,14 @@ func (p unitParams) planTemplate(ctx context.Context, r host.Reader, name, path 
 		return nil, err
 	}
 	if len(running) == 0 {
-		if err := p.reloadable(ctx, r, unit{name: name}, written); err != nil {
+		if err := p.checkReload(ctx, r, unit{name: name, needReload: true}, path, written); err != nil {
 			return nil, err
 		}
 	}
 	stale := written.Needed()
 	var restarts []*builtin.Change
 	for _, u := range running {
-		if err := p.reloadable(ctx, r, u, written); err != nil {
+		if err := p.checkReload(ctx, r, u, path, written); err != nil {
 			return nil, err
 		}
 		g, err := p.goal(ctx, r, u, path, written)

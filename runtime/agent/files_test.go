@@ -108,6 +108,17 @@ func TestWriteFile(t *testing.T) {
 		if err := c.WriteFile(ctx, "f", strings.NewReader("x"), host.Attributes{}); err == nil || !strings.Contains(err.Error(), "not absolute") {
 			t.Errorf("relative: %v", err)
 		}
+		up := dir + "/sub/../f"
+		for what, err := range map[string]error{
+			"write":  c.WriteFile(ctx, up, strings.NewReader("x"), host.Attributes{}),
+			"mkdir":  c.Mkdir(ctx, up, host.Attributes{}),
+			"remove": c.Remove(ctx, up, true),
+			"chmod":  c.SetAttributes(ctx, "/tmp/..", host.Attributes{}),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "holds a ..") {
+				t.Errorf("%s behind a ..: %v", what, err)
+			}
+		}
 	})
 	noTemp(t, dir)
 }

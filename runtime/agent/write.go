@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -94,13 +95,24 @@ func (o ownership) orOld(st unix.Stat_t) ownership {
 	return o
 }
 
+// cleanPath is filepath.Clean of a path that something is to be changed at. One with a ".." is refused: behind a link the kernel takes it for
+// another place than the text says.
+func cleanPath(path string) (string, error) {
+	if err := checkPath(path); err != nil {
+		return "", err
+	}
+	if slices.Contains(strings.Split(path, "/"), "..") {
+		return "", fmt.Errorf("the path %q holds a .., which behind a link is another place than it seems", path)
+	}
+	return filepath.Clean(path), nil
+}
+
 // parent opens the directory that holds path, so that what follows happens there whatever becomes of
 // the names above it, and returns path's last element.
 func parent(path string) (dir *os.File, base string, err error) {
-	if err := checkPath(path); err != nil {
+	if path, err = cleanPath(path); err != nil {
 		return nil, "", err
 	}
-	path = filepath.Clean(path)
 	if path == "/" {
 		return nil, "", errors.New("the root directory cannot be replaced")
 	}
@@ -274,10 +286,14 @@ func (s *server) setAttributes(path string, a host.Attributes) error {
 	if err != nil {
 		return err
 	}
-	if filepath.Clean(path) == "/" {
+	clean, err := cleanPath(path)
+	if err != nil {
+		return err
+	}
+	if clean == "/" {
 		return setAt(unix.AT_FDCWD, "/", path, o)
 	}
-	dir, base, err := parent(path)
+	dir, base, err := parent(clean)
 	if err != nil {
 		return err
 	}
@@ -332,16 +348,15 @@ var protectedPaths = []string{"/", "/bin", "/boot", "/dev", "/etc", "/home", "/l
 
 // remove deletes path. os.RemoveAll follows no links on its way.
 func remove(path string, recursive bool) error {
-	if err := checkPath(path); err != nil {
+	path, err := cleanPath(path)
+	if err != nil {
 		return err
 	}
-	path = filepath.Clean(path)
 	for _, p := range protectedPaths {
 		if recursive && path == p {
 			return fmt.Errorf("remove %s: it is one of the system's own directories", path)
 		}
 	}
-	err := error(nil)
 	if recursive {
 		err = os.RemoveAll(path)
 	} else {

@@ -148,7 +148,8 @@ type Change struct {
 	Diffs []Diff
 
 	// Writes are the paths with a new date then: of files with another content, and of directories that get or lose an entry. Readers are the
-	// names of those who then read their files again: a unit that is started, a server that reloads. A dry run has what Unread says of both.
+	// names of those who then read their files again: a unit that is started, a server that reloads; and of what ends that, a unit's stop. A dry
+	// run has what Unread and LastReader say of them.
 	Writes, Readers []string
 
 	// Apply makes the change. A nil Apply means that there is nothing to change.

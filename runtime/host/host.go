@@ -71,7 +71,7 @@ type Keeper interface {
 }
 
 // Host can also write. Every write is atomic for a reader on the machine: a file is replaced by
-// rename, never seen half-written.
+// rename, never seen half-written. Paths are absolute and hold no "..".
 type Host interface {
 	Reader
 
