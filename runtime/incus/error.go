@@ -38,15 +38,15 @@ func (e *Error) Is(target error) bool {
 	case fs.ErrNotExist:
 		return e.Status == http.StatusNotFound
 	case fs.ErrExist:
-		return strings.Contains(e.Says, busyCreating) || strings.Contains(e.Says, nameTaken)
+		return strings.Contains(e.Says, recordBusy) || strings.Contains(e.Says, nameTaken)
 	}
 	return false
 }
 
-// The daemon's words for an instance that is there, or will be soon.
+// The daemon's words for an instance that cannot be created, for it is there, or will be soon: another creation is at its "create", or at its "start".
 const (
-	busyCreating = `Instance is busy running a "create" operation`
-	nameTaken    = "UNIQUE constraint failed: instances"
+	recordBusy = "Failed creating instance record: Instance is busy running"
+	nameTaken  = "UNIQUE constraint failed: instances"
 )
 
 // advices are what to do about errors of the daemon that people meet. The errors of operations are

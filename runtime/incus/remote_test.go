@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -129,5 +130,16 @@ func TestExplain(t *testing.T) {
 		if !strings.Contains(err.Error(), test.want) || noDaemon(err) != test.noDaemon {
 			t.Errorf("%v became %v", test.err, err)
 		}
+	}
+
+	// Whatever another creation of the instance is at, the name is taken.
+	for _, at := range []string{"create", "start"} {
+		err := s.explain(t.Context(), "create it", fmt.Errorf("Failed creating instance record: Instance is busy running a %q operation", at))
+		if !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%v does not say that it exists", err)
+		}
+	}
+	if err := s.explain(t.Context(), "update it", errors.New(`Instance is busy running a "start" operation`)); errors.Is(err, fs.ErrExist) {
+		t.Errorf("%v says that it exists", err)
 	}
 }
