@@ -16,7 +16,7 @@ type absentParams struct {
 }
 
 func checkAbsent(ctx context.Context, r host.Reader, p absentParams) (*builtin.Change, error) {
-	if err := checkPath(p.Path); err != nil {
+	if err := CheckPath("path", p.Path); err != nil {
 		return nil, err
 	}
 	return PlanAbsent(ctx, r, path.Clean(p.Path), p.Recursive)

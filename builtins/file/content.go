@@ -52,7 +52,7 @@ type Spec struct {
 // PlanContent says what it takes to make a file so; nil where it is. Its errors name the parameters path,
 // owner and group. A file that is already so costs two round trips.
 func PlanContent(ctx context.Context, r host.Reader, s Spec) (*builtin.Change, error) {
-	if err := checkFilePath(s.Path); err != nil {
+	if err := CheckFilePath("path", s.Path); err != nil {
 		return nil, err
 	}
 	info, err := statAny(ctx, r, s.Path)
@@ -103,7 +103,7 @@ func (s Spec) create(summary string) *builtin.Change {
 // PlanContentAndParents is PlanContent for a file whose directory may be missing: it and those above it
 // are made too, root's with mode 0755.
 func PlanContentAndParents(ctx context.Context, r host.Reader, s Spec) (*builtin.Change, error) {
-	if err := checkFilePath(s.Path); err != nil {
+	if err := CheckFilePath("path", s.Path); err != nil {
 		return nil, err
 	}
 	missing, err := missingParents(ctx, r, path.Clean(s.Path))

@@ -27,7 +27,7 @@ type copyParams struct {
 }
 
 func checkCopy(ctx context.Context, r host.Reader, p copyParams) (*builtin.Change, error) {
-	if err := checkPath(p.Path); err != nil {
+	if err := CheckPath("path", p.Path); err != nil {
 		return nil, err
 	}
 	source, err := fs.Stat(p.Source.FS, p.Source.Name)
@@ -45,7 +45,7 @@ func checkCopy(ctx context.Context, r host.Reader, p copyParams) (*builtin.Chang
 	if p.DirectoryMode.Set {
 		return nil, fmt.Errorf("directory_mode is for directories, and the source %q is a file", p.Source.Path)
 	}
-	if err := checkFilePath(p.Path); err != nil {
+	if err := CheckFilePath("path", p.Path); err != nil {
 		return nil, err
 	}
 	one := original{p.Source.FS, p.Source.Name, source, source.Size() <= maxShown, Showing(p.Diff)}

@@ -19,7 +19,7 @@ type directoryParams struct {
 }
 
 func checkDirectory(ctx context.Context, r host.Reader, p directoryParams) (*builtin.Change, error) {
-	if err := checkPath(p.Path); err != nil {
+	if err := CheckPath("path", p.Path); err != nil {
 		return nil, err
 	}
 	return PlanDirectory(ctx, r, path.Clean(p.Path), p.attributes(), p.Parents)

@@ -71,7 +71,7 @@ func (p lineParams) text(s string) builtin.Text {
 // edit checks the parameters and prepares what they ask for.
 func (p lineParams) edit() (edit, error) {
 	e := edit{line: p.Line.Value.Reveal(), absent: p.State == "absent"}
-	if err := checkFilePath(p.Path); err != nil {
+	if err := CheckFilePath("path", p.Path); err != nil {
 		return e, err
 	}
 	switch {

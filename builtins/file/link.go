@@ -16,7 +16,7 @@ type linkParams struct {
 }
 
 func checkLink(ctx context.Context, r host.Reader, p linkParams) (*builtin.Change, error) {
-	if err := checkFilePath(p.Path); err != nil {
+	if err := CheckFilePath("path", p.Path); err != nil {
 		return nil, err
 	}
 	if p.Target == "" {

@@ -19,7 +19,7 @@ type readParams struct {
 }
 
 func read(ctx context.Context, r host.Reader, p readParams) (builtin.Text, error) {
-	if err := checkFilePath(p.Path); err != nil {
+	if err := CheckFilePath("path", p.Path); err != nil {
 		return builtin.Text{}, err
 	}
 	content, err := r.ReadFile(ctx, p.Path)
@@ -42,7 +42,7 @@ type status struct {
 }
 
 func stat(ctx context.Context, r host.Reader, p pathParams) (status, error) {
-	if err := checkPath(p.Path); err != nil {
+	if err := CheckPath("path", p.Path); err != nil {
 		return status{}, err
 	}
 	info, err := statAny(ctx, r, p.Path)
@@ -56,7 +56,7 @@ func stat(ctx context.Context, r host.Reader, p pathParams) (status, error) {
 }
 
 func list(ctx context.Context, r host.Reader, p pathParams) ([]string, error) {
-	if err := checkPath(p.Path); err != nil {
+	if err := CheckPath("path", p.Path); err != nil {
 		return nil, err
 	}
 	found, err := r.ReadDir(ctx, p.Path)
@@ -68,7 +68,7 @@ func list(ctx context.Context, r host.Reader, p pathParams) ([]string, error) {
 }
 
 func hash(ctx context.Context, r host.Reader, p pathParams) (string, error) {
-	if err := checkFilePath(p.Path); err != nil {
+	if err := CheckFilePath("path", p.Path); err != nil {
 		return "", err
 	}
 	return r.Hash(ctx, p.Path)

@@ -12,28 +12,28 @@ import (
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
-// checkPath refuses what can be no file's path.
-func checkPath(p string) error {
+// CheckPath refuses what can be no path of a host; the error begins with the parameter's name.
+func CheckPath(parameter, p string) error {
 	switch {
 	case p == "":
-		return errors.New("path is empty")
+		return fmt.Errorf("%s is empty", parameter)
 	case !path.IsAbs(p):
-		return fmt.Errorf("path %q is not absolute: begin it with /", p)
+		return fmt.Errorf("%s %q is not absolute: begin it with /", parameter, p)
 	case slices.Contains(strings.Split(p, "/"), ".."):
-		return fmt.Errorf("path %q holds a .., which behind a link is another place than it seems: write it without", p)
+		return fmt.Errorf("%s %q holds a .., which behind a link is another place than it seems: write it without", parameter, p)
 	case strings.ContainsRune(p, 0):
-		return fmt.Errorf("path %q holds a zero byte", p)
+		return fmt.Errorf("%s %q holds a zero byte", parameter, p)
 	}
 	return nil
 }
 
-// checkFilePath is checkPath for what cannot be a directory.
-func checkFilePath(p string) error {
-	if err := checkPath(p); err != nil {
+// CheckFilePath is CheckPath for what cannot be a directory.
+func CheckFilePath(parameter, p string) error {
+	if err := CheckPath(parameter, p); err != nil {
 		return err
 	}
 	if strings.HasSuffix(p, "/") {
-		return fmt.Errorf("path %q ends with /: name the file", p)
+		return fmt.Errorf("%s %q ends with /: name the file", parameter, p)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (w *walk) trail(p string) ([]Place, error) {
 			return all, err
 		}
 		if w.links++; w.links > maxLinks {
-			return all, fmt.Errorf("path %s: more than %d links, one behind the other", w.asked, maxLinks)
+			return all, fmt.Errorf("path %s: more than %d links, one behind the other: correct them", w.asked, maxLinks)
 		}
 		if p, err = w.from(path.Dir(p), info.Target); err != nil {
 			return all, err
@@ -136,7 +136,7 @@ func (w *walk) from(dir, target string) (string, error) {
 		}
 		end := trail[len(trail)-1]
 		if end.Info == nil || !end.Info.Mode.IsDir() {
-			return "", host.NotThere("path %s: no directory %s on the machine, which it leads through", w.asked, end.Path)
+			return "", host.NotThere("path %s: a link on its way leads through %s, which is no directory on the machine: correct the link, or make the directory", w.asked, end.Path)
 		}
 		dir = path.Dir(end.Path)
 	}

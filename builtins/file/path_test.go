@@ -34,8 +34,8 @@ file.link(h, "D/ring", target = "ring/../x")`)
 	has(t, dir+"/x", "a\n", 0o644)
 	has(t, dir+"/real/sub/x", "a\n", 0o644)
 	for link, why := range map[string]string{
-		"missing":  "no directory D/nonesuch on the machine, which it leads through",
-		"through":  "no directory D/x on the machine, which it leads through",
+		"missing":  "leads through D/nonesuch, which is no directory",
+		"through":  "leads through D/x, which is no directory",
 		"ring":     "path D/ring: more than 40 links",
 		"sub/../x": "holds a ..",
 	} {

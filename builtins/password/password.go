@@ -5,6 +5,7 @@
 package password
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -103,15 +104,16 @@ func (p keptParams) keep(ctx context.Context, h host.Host, made string) (string,
 	}
 	kept, err := read(ctx, h, p.Path)
 	if err == nil && kept == "" {
-		err = linked
+		err = cmp.Or(linked, fmt.Errorf("%s is gone, which was just made: something removes it", p.Path))
 	}
 	return kept, err
 }
 
 func (p keptParams) valid() error {
+	if err := file.CheckFilePath("path", p.Path); err != nil {
+		return err
+	}
 	switch {
-	case !path.IsAbs(p.Path) || strings.HasSuffix(p.Path, "/"):
-		return fmt.Errorf("path %q is not the absolute path of a file", p.Path)
 	case p.Length < shortest || p.Length > 1024:
 		return fmt.Errorf("length: %d is not in %d to 1024", p.Length, shortest)
 	case len(p.Alphabet) < 10:

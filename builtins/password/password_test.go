@@ -129,6 +129,7 @@ func TestFails(t *testing.T) {
 	}
 	for _, test := range []struct{ call, want string }{
 		{`password.kept(h, "relative")`, "path"},
+		{`password.kept(h, "/x/../p")`, "holds a .."},
 		{`password.kept(h, "/x/p", length = 4)`, "length"},
 		{`password.kept(h, "/x/p", alphabet = "abc")`, "alphabet"},
 		{fmt.Sprintf("password.kept(h, %q)", two), "does not hold one line"},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pgrun/pgrun/builtins/file"
 	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/postgres"
@@ -129,18 +129,16 @@ func (l loaded) newer(ctx context.Context, r host.Reader, server string) ([]stri
 	written, read := builtin.Unread(ctx, server)
 	changed := make([]bool, len(l.Files))
 	looks, inner := errgroup.WithContext(ctx)
-	for i, file := range l.Files {
+	for i, name := range l.Files {
 		looks.Go(func() error {
-			at := file
-			info, err := r.Stat(inner, at)
-			if err == nil && info.Target != "" { // a link's own time says nothing
-				at = absolute(info.Target, file)
-				info, err = r.Stat(inner, at)
-			}
+			trail, err := file.Trail(inner, r, name)
 			if errors.Is(err, fs.ErrNotExist) {
 				err = nil
 			}
-			changed[i] = slices.Contains(written, file) || slices.Contains(written, at) || !read && info.ModTime.After(l.At)
+			for j, at := range trail {
+				end := j == len(trail)-1 && at.Info != nil // a link's own time says nothing
+				changed[i] = changed[i] || slices.Contains(written, at.Path) || !read && end && at.Info.ModTime.After(l.At)
+			}
 			return err
 		})
 	}
@@ -165,12 +163,4 @@ func (l loaded) bad(afterReload bool) error {
 		return nil
 	}
 	return fmt.Errorf("the server cannot take its files as they are: correct them\n%s", strings.Join(wrong, "\n"))
-}
-
-// absolute is a link's target as seen from the link.
-func absolute(target, link string) string {
-	if path.IsAbs(target) {
-		return target
-	}
-	return path.Join(path.Dir(link), target)
 }

@@ -38,7 +38,7 @@ func checkAbsent(ctx context.Context, r host.Reader, p nameParams) (*builtin.Cha
 	var before, after []*builtin.Change
 	stale, gone := false, false
 	for _, u := range units {
-		if !u.stopped() {
+		if _, stopped := u.expected(ctx); !stopped {
 			before = append(before, stopForGood(u, p.Timeout))
 		}
 		if u.active == "failed" { // else it stays in the list of failed units

@@ -84,8 +84,10 @@ func (s *steps) planRun(ctx context.Context, r host.Reader, fresh bool) error {
 		}
 		return nil
 	case !running && g.running != nil:
-		if u.ended() && !fresh && !u.rewritten(ctx) {
-			return endsError(u.name)
+		if !fresh {
+			if err := u.stays(ctx, r); err != nil {
+				return err
+			}
 		}
 		s.run = "start"
 		if u.active == "activating" { // by an older file, or for too long: start would only join in
@@ -147,20 +149,10 @@ func (u unit) reloadable(ctx context.Context) error {
 	switch {
 	case !isService(u.name):
 		return fmt.Errorf("reload_if_newer: %s is no service: use restart_if_newer", u.name)
-	case u.canReload || u.load != "loaded" || u.needReload || builtin.WritesUnknown(ctx) || u.rewritten(ctx):
+	case u.canReload || u.load != "loaded" || u.needReload || unsure(ctx):
 		return nil
 	}
 	return fmt.Errorf("reload_if_newer: %s cannot be reloaded, for it has no ExecReload=: use restart_if_newer", u.name)
-}
-
-// rewritten reports whether a dry run would have written the unit's file by then, or a drop-in of it.
-func (u unit) rewritten(ctx context.Context) bool {
-	return slices.ContainsFunc(builtin.Written(ctx), func(p string) bool {
-		_, rest, ofUnits := strings.Cut(p+"/", "/systemd/system/")
-		name, _, _ := strings.Cut(rest, "/")
-		name = strings.TrimSuffix(name, ".d")
-		return ofUnits && name != "" && slices.Contains([]string{u.name, u.id, templateOf(u.name), templateOf(u.id)}, name)
-	})
 }
 
 // expected reports whether the unit runs or is stopped, or would be by then in a dry run.
@@ -174,6 +166,20 @@ func (u unit) expected(ctx context.Context) (running, stopped bool) {
 		return false, true
 	}
 	return u.running(), u.stopped()
+}
+
+// stays fails for a unit that would be gone when its work is done, as its files are by then.
+func (u unit) stays(ctx context.Context, r host.Reader) error {
+	if !u.ended() || u.rewritten(ctx) {
+		return nil
+	}
+	if u.needReload {
+		says, err := u.onDisk(ctx, r, "", "")
+		if err != nil || !says.ends() {
+			return err
+		}
+	}
+	return endsError(u.name)
 }
 
 func endsError(name string) error {

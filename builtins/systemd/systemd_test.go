@@ -255,8 +255,8 @@ systemd-run -q --unit=test-transient sleep infinity`)
 	m.sh("systemctl stop test-transient test-packaged; systemctl disable -q test-packaged; systemctl unmask -q test-masked")
 
 	m.Run(content("one"))
-	m.Check(`systemd.absent(h, "test")
-systemd.stopped(h, "test")`)
+	m.Check(`systemd.stopped(h, "test")
+systemd.absent(h, "test")`)
 	m.summary("stop test.service", "disable test.service", "remove file /etc/systemd/system/test.service", "reload systemd's configuration")
 	m.Run(`systemd.absent(h, "test")`)
 
@@ -328,6 +328,16 @@ func testStart(m machine) {
 systemd.restarted(h, "test")
 file.absent(h, "/run/test-ran").changed or fail()`)
 	m.Fails(`systemd.started(h, "test")`, "Type=oneshot")
+
+	// What systemd has not read yet of one that it keeps in mind, for another unit wants it, is looked at.
+	const wants = "/etc/systemd/system/multi-user.target.wants/test.service"
+	m.sh("ln -s ../test.service " + wants + "; systemctl daemon-reload; mkdir -p /etc/systemd/system/test.service.d; echo '[Service]\nNice=1' > /etc/systemd/system/test.service.d/nice.conf")
+	m.Fails(`systemd.started(h, "test")`, "Type=oneshot")
+	m.Run(`file.content(h, "/etc/systemd/system/test.service.d/remain.conf", content = "[Service]\nRemainAfterExit=yes\n")
+systemd.started(h, "test")`)
+	m.summary("reload systemd's configuration", "start test.service")
+	m.sh("rm -r /etc/systemd/system/test.service.d " + wants + "; systemctl daemon-reload")
+	m.Run(`systemd.stopped(h, "test")`)
 	for _, other := range []string{
 		`systemd.unit(h, "test", dropin = "remain", content = "[Service]\nRemainAfterExit=yes\n", state = None, enabled = None)`,
 		unit(`state = None, `, `ExecStart=sleep infinity`),

@@ -134,35 +134,15 @@ func (p unitParams) spec(name string) file.Spec {
 	return s
 }
 
-// checkReload fails for a unit that is to be reloaded and cannot be, with the file as it is to be and the others of the unit.
+// checkReload fails for a unit that is to be reloaded and cannot be, with its file at own as it is to be.
 func (p unitParams) checkReload(ctx context.Context, r host.Reader, u unit, own string, written *builtin.Change) error {
 	switch {
-	case len(p.ReloadIfNewer) == 0, parseUnitFile(p.Content.Reveal()).reloads(), u.canReload && !written.Needed():
-		return nil
-	case builtin.WritesUnknown(ctx) || u.rewritten(ctx):
+	case len(p.ReloadIfNewer) == 0, u.canReload && !written.Needed(), unsure(ctx), p.Dropin != "" && u.fragment == "":
 		return nil
 	}
-	others, err := u.allDropins(ctx, r)
-	if err != nil {
+	says, err := u.onDisk(ctx, r, own, p.Content.Reveal())
+	if err != nil || says.reloads() {
 		return err
-	}
-	if p.Dropin != "" {
-		if u.fragment == "" { // nor is there a file to look into
-			return nil
-		}
-		others = append(others, u.fragment)
-	}
-	for _, other := range others {
-		if other == own {
-			continue
-		}
-		content, err := r.ReadFile(ctx, other)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if parseUnitFile(string(content)).reloads() {
-			return nil
-		}
 	}
 	return fmt.Errorf("reload_if_newer: neither the content nor another file of %s says how it is reloaded: add ExecReload= or Type=notify-reload, or use restart_if_newer", u.name)
 }
@@ -213,35 +193,6 @@ func (p unitParams) goal(ctx context.Context, r host.Reader, u unit, path string
 	return g, err
 }
 
-// files lists what the administrator has made of a unit: its file and drop-ins in /etc/systemd/system. What is in /run may be written anew at
-// each reload.
-func (u unit) files(ctx context.Context, r host.Reader) ([]string, error) {
-	all, err := u.allDropins(ctx, r)
-	all = append([]string{u.fragment}, all...)
-	return slices.DeleteFunc(all, func(file string) bool { return !strings.HasPrefix(file, unitDir+"/") }), err
-}
-
-// allDropins lists the drop-ins that systemd has read and those in /etc/systemd/system that it has not read yet.
-func (u unit) allDropins(ctx context.Context, r host.Reader) ([]string, error) {
-	all := slices.Clone(u.dropins)
-	for _, name := range []string{u.name, templateOf(u.name)} {
-		if name == "" || !u.needReload {
-			continue
-		}
-		dir := path.Join(unitDir, name+".d")
-		found, err := r.ReadDir(ctx, dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		for _, f := range found {
-			if path.Ext(f.Name) == ".conf" {
-				all = append(all, path.Join(dir, f.Name))
-			}
-		}
-	}
-	return all, nil
-}
-
 // planTemplate writes a template's file and restarts the instances that run with an older one.
 func (p unitParams) planTemplate(ctx context.Context, r host.Reader, name, path string, written *builtin.Change) (*builtin.Change, error) {
 	running, err := instances(ctx, r, name, p.Timeout)
@@ -249,7 +200,7 @@ func (p unitParams) planTemplate(ctx context.Context, r host.Reader, name, path 
 		return nil, err
 	}
 	if len(running) == 0 {
-		if err := p.checkReload(ctx, r, unit{name: name, needReload: true}, path, written); err != nil {
+		if err := p.checkReload(ctx, r, unit{name: name}, path, written); err != nil {
 			return nil, err
 		}
 	}

@@ -35,9 +35,10 @@ type authorityResult struct {
 }
 
 func checkAuthority(ctx context.Context, r host.Reader, p authorityParams) (*builtin.Change, error) {
+	if err := file.CheckPath("directory", p.Directory); err != nil {
+		return nil, err
+	}
 	switch {
-	case !path.IsAbs(p.Directory):
-		return nil, fmt.Errorf("directory %q is not absolute: begin it with /", p.Directory)
 	case p.Name == "":
 		return nil, errors.New("name is empty")
 	case p.Valid <= p.RenewBefore:

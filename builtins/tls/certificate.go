@@ -2,6 +2,7 @@ package tls
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
@@ -9,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -77,14 +77,12 @@ func checkCertificate(ctx context.Context, r host.Reader, p certificateParams) (
 // subject checks the parameters.
 func (p certificateParams) subject() (subject, error) {
 	s := subject{names: p.Names, usages: p.Usages}
-	for _, at := range []struct{ parameter, path string }{{"path", p.Path}, {"key", p.Key}, {"authority_directory", p.Directory}} {
-		if !path.IsAbs(at.path) {
-			return s, fmt.Errorf("%s %q is not absolute: begin it with /", at.parameter, at.path)
+	for _, at := range []struct{ parameter, path string }{{"path", p.Path}, {"key", p.Key}, {"authority_directory", p.Directory}, {"ca", cmp.Or(p.CA, "/")}} {
+		if err := file.CheckPath(at.parameter, at.path); err != nil {
+			return s, err
 		}
 	}
 	switch {
-	case p.CA != "" && !path.IsAbs(p.CA):
-		return s, fmt.Errorf("ca %q is not absolute: begin it with /", p.CA)
 	case p.Path == p.Key || p.Path == p.CA || p.Key == p.CA:
 		return s, errors.New("path, key and ca are to be three files")
 	case fs.FileMode(p.KeyMode)&0o007 != 0:

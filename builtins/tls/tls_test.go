@@ -199,7 +199,9 @@ func TestParameters(t *testing.T) {
 	b := builtintest.New(t, local(t), Module())
 	for _, test := range []struct{ call, want string }{
 		{strings.Replace(makeAuthority, "DIR/ca", "ca", 1), "directory"},
+		{strings.Replace(makeAuthority, "DIR/ca", "DIR/x/../ca", 1), "directory \""},
 		{strings.Replace(makeAuthority, "test authority", "", 1), "name is empty"},
+		{strings.Replace(give, "DIR/key", "DIR/x/../key", 1), "key \""},
 		{strings.Replace(give, `"198.18.0.51"`, `"db-2"`, 1), "addresses"},
 		{strings.Replace(give, `"db-1"`, `"a b"`, 1), "names"},
 		{strings.Replace(give, "names =", `usages = ["mail"], names =`, 1), "usages"},

@@ -102,7 +102,7 @@ func cleanPath(path string) (string, error) {
 		return "", err
 	}
 	if slices.Contains(strings.Split(path, "/"), "..") {
-		return "", fmt.Errorf("the path %q holds a .., which behind a link is another place than it seems", path)
+		return "", fmt.Errorf("the path %q holds a .., which behind a link is another place than it seems: write it without", path)
 	}
 	return filepath.Clean(path), nil
 }
