@@ -135,10 +135,9 @@ func (l loaded) newer(ctx context.Context, r host.Reader, server string) ([]stri
 			if errors.Is(err, fs.ErrNotExist) {
 				err = nil
 			}
-			for j, at := range trail {
-				end := j == len(trail)-1 && at.Info != nil // a link's own time says nothing
-				changed[i] = changed[i] || slices.Contains(written, at.Path) || !read && end && at.Info.ModTime.After(l.At)
-			}
+			changed[i] = slices.ContainsFunc(trail, func(at file.Place) bool {
+				return slices.Contains(written, at.Path) || !read && at.Info != nil && at.Info.ModTime.After(l.At)
+			})
 			return err
 		})
 	}

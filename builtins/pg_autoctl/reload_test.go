@@ -34,6 +34,9 @@ func TestNewerBehindLinks(t *testing.T) {
 	link("live/x", "pgtls")
 	link("pgtls/cert.pem", "twice.pem")
 	files := []string{filepath.Join(dir, "pgtls/cert.pem"), filepath.Join(dir, "twice.pem")}
+	if got, err := (loaded{At: time.Now().Add(-time.Minute), Files: files}).newer(t.Context(), reader, ""); err != nil || !slices.Equal(got, files) {
+		t.Errorf("the links are new: got %v, %v, want %v", got, err, files)
+	}
 	read := time.Now().Add(time.Hour)
 	for changed, want := range map[time.Time][]string{read.Add(-time.Minute): nil, read.Add(time.Minute): files} {
 		if err := os.Chtimes(cert, changed, changed); err != nil {

@@ -90,7 +90,7 @@ func (f unitFile) service(key string) string {
 // ends is unit.ended, by the file.
 func (f unitFile) ends() bool {
 	switch strings.ToLower(f.service("RemainAfterExit")) {
-	case "yes", "true", "1", "on":
+	case "yes", "y", "true", "t", "1", "on":
 		return false
 	}
 	return f.service("Type") == "oneshot"

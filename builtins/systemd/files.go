@@ -17,19 +17,22 @@ import (
 // files lists what the administrator has made of a unit: its file and drop-ins in /etc/systemd/system. What is in /run may be written anew at
 // each reload.
 func (u unit) files(ctx context.Context, r host.Reader) ([]string, error) {
-	all, err := u.allDropins(ctx, r)
-	all = append([]string{u.fragment}, all...)
-	return slices.DeleteFunc(all, func(file string) bool { return !strings.HasPrefix(file, unitDir+"/") }), err
+	all := append([]string{u.fragment}, u.dropins...)
+	if u.load != "loaded" || u.needReload {
+		own, err := u.ownDropins(ctx, r, "")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, own...)
+	}
+	return slices.DeleteFunc(all, func(file string) bool { return !strings.HasPrefix(file, unitDir+"/") }), nil
 }
 
-// allDropins lists the drop-ins that systemd has read and those in /etc/systemd/system that it has not read yet, or will when it loads the unit.
-// Of two with one name the later counts.
-func (u unit) allDropins(ctx context.Context, r host.Reader) ([]string, error) {
-	all := slices.Clone(u.dropins)
-	if u.load == "loaded" && !u.needReload {
-		return all, nil
-	}
-	for _, name := range []string{templateOf(u.name), u.name} {
+// ownDropins lists the drop-ins in /etc/systemd/system, whether systemd has read them or not, and with them one that is to be written. Of two
+// with one name the later counts.
+func (u unit) ownDropins(ctx context.Context, r host.Reader, written string) ([]string, error) {
+	var all []string
+	for _, name := range slices.Compact([]string{templateOf(u.id), templateOf(u.name), u.id, u.name}) {
 		if name == "" {
 			continue
 		}
@@ -43,45 +46,51 @@ func (u unit) allDropins(ctx context.Context, r host.Reader) ([]string, error) {
 				all = append(all, path.Join(dir, f.Name))
 			}
 		}
+		if path.Dir(written) == dir {
+			all = append(all, written)
+		}
 	}
 	return all, nil
 }
 
-// onDisk is what the unit's files say together, whether systemd has read them so or not; one of them, if any, with other content than it has.
-func (u unit) onDisk(ctx context.Context, r host.Reader, own, content string) (unitFile, error) {
-	dropins, err := u.allDropins(ctx, r)
+// onDisk is what the unit's files say together, whether systemd has read them so or not; one of them, if any, as it is to be written.
+func (u unit) onDisk(ctx context.Context, r host.Reader, written, content string) (unitFile, error) {
+	own, err := u.ownDropins(ctx, r, written)
 	if err != nil {
 		return nil, err
 	}
-	main, byName := u.fragment, map[string]string{}
-	for _, dropin := range dropins {
-		byName[path.Base(dropin)] = dropin
-	}
-	if strings.HasSuffix(path.Dir(own), ".d") {
-		byName[path.Base(own)] = own
-	} else if own != "" {
-		main = own
+	byName := map[string]string{}
+	for _, at := range slices.Concat(u.dropins, own) {
+		byName[path.Base(at)] = at
 	}
 	var all strings.Builder
-	for _, name := range append([]string{""}, slices.Sorted(maps.Keys(byName))...) {
-		at := byName[name]
-		if name == "" {
-			at = main
+	add := func(at string) (text string, err error) {
+		if text = content; at != written {
+			text, err = readUnitFile(ctx, r, at)
 		}
-		text := content
-		if at != own {
-			if text, err = readUnitFile(ctx, r, at); err != nil {
-				return nil, err
-			}
+		all.WriteString(text + "\n\n[]\n") // what it ends with goes on in no other
+		return text, err
+	}
+	for _, at := range []string{path.Join(unitDir, u.name), path.Join(unitDir, templateOf(u.name)), u.fragment} { // the first hides the others
+		text, err := add(at)
+		if err != nil {
+			return nil, err
 		}
-		all.WriteString(text + "\n")
+		if text != "" {
+			break
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		if _, err := add(byName[name]); err != nil {
+			return nil, err
+		}
 	}
 	return parseUnitFile(all.String()), nil
 }
 
 // readUnitFile reads what may be gone, or be masked by a link to /dev/null: then it says nothing.
 func readUnitFile(ctx context.Context, r host.Reader, at string) (string, error) {
-	if at == "" {
+	if at == "" || at == unitDir { // no file, nor a template's
 		return "", nil
 	}
 	trail, err := file.Trail(ctx, r, at)

@@ -129,6 +129,14 @@ systemd.daemon_reload(h)`)
 	m.Fails(strings.Replace(dropin, "%s", "Nice=1", 1), "says how it is reloaded", "two.service", "restart_if_newer")
 	m.Idempotent(strings.Replace(dropin, "%s", "ExecReload=true", 1))
 	m.Fails(strings.Replace(dropin, "%s", "Nice=1", 1), "says how it is reloaded") // for it would lose that
+	m.Fails(strings.Replace(dropin, `[Service]\n%s`, "ExecReload=true", 1), "says how it is reloaded")
+
+	// A drop-in that systemd has not read, as of a run that was cut off.
+	m.sh("mkdir -p /etc/systemd/system/two.service.d; systemctl start two; printf '[Service]\nExecReload=true\n#\n' > /etc/systemd/system/two.service.d/first.conf")
+	m.Idempotent(strings.NewReplacer("%s", `ExecReload=true\n#`, `"d"`, `"first"`).Replace(dropin))
+	if got := m.sh("systemctl show --property=CanReload --value two; systemctl stop two; rm /etc/systemd/system/two.service.d/first.conf; systemctl daemon-reload"); got != "yes" {
+		m.t.Errorf("it can be reloaded: %s", got)
+	}
 	m.Run(`file.absent(h, "/etc/systemd/system/two.service.d/d.conf")
 systemd.daemon_reload(h)`)
 	m.Idempotent(`file.content(h, "/etc/systemd/system/two.service.d/r.conf", content = "[Service]\nExecReload=true\n")

@@ -331,7 +331,7 @@ file.absent(h, "/run/test-ran").changed or fail()`)
 
 	// What systemd has not read yet of one that it keeps in mind, for another unit wants it, is looked at.
 	const wants = "/etc/systemd/system/multi-user.target.wants/test.service"
-	m.sh("ln -s ../test.service " + wants + "; systemctl daemon-reload; mkdir -p /etc/systemd/system/test.service.d; echo '[Service]\nNice=1' > /etc/systemd/system/test.service.d/nice.conf")
+	m.sh("ln -s ../test.service " + wants + "; mkdir -p /etc/systemd/system/test.service.d; systemctl daemon-reload; echo '[Service]\nNice=1' > /etc/systemd/system/test.service.d/nice.conf")
 	m.Fails(`systemd.started(h, "test")`, "Type=oneshot")
 	m.Run(`file.content(h, "/etc/systemd/system/test.service.d/remain.conf", content = "[Service]\nRemainAfterExit=yes\n")
 systemd.started(h, "test")`)

@@ -58,6 +58,9 @@ func checkUnit(ctx context.Context, r host.Reader, p unitParams) (*builtin.Chang
 	if err != nil {
 		return nil, err
 	}
+	if p.Dropin != "" && u.load == "loaded" && !slices.Contains(u.dropins, spec.Path) {
+		u.needReload = true // systemd 252 does not notice the first of a unit
+	}
 	if _, pending := builtin.DryRun(ctx); !pending {
 		if err := p.possible(u); err != nil {
 			return nil, err
