@@ -408,7 +408,6 @@ func TestLine(t *testing.T) {
 	b.fails(`file.line(h, "D/x", line = "a", state = "absent", after = "b")`, "after and before say where")
 }
 
-// A line is changed in the file behind a link, which is called what it is called.
 func TestLooks(t *testing.T) {
 	b, dir := newBench(t)
 	write(t, dir+"/x", "hello\n", 0o640)

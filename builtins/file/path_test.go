@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// A ".." is the parent that the kernel takes it for, behind links, too, and a neighbour that has the name in the text is left alone.
+// A line is changed in the file behind a link, which is called what it is called. A ".." is the parent that the kernel takes it for, behind links, too,
+// and a neighbour that has the name in the text is left alone.
 func TestLineBehindLinks(t *testing.T) {
 	b, dir := newBench(t)
 	for _, p := range []string{"/x", "/real/x", "/real/sub/x"} {
