@@ -32,7 +32,7 @@ func (u unit) files(ctx context.Context, r host.Reader) ([]string, error) {
 // with one name the later counts.
 func (u unit) ownDropins(ctx context.Context, r host.Reader, written string) ([]string, error) {
 	var all []string
-	for _, name := range slices.Compact([]string{templateOf(u.id), templateOf(u.name), u.id, u.name}) {
+	for _, name := range slices.Compact([]string{templateOf(u.name), templateOf(u.id), u.name, u.id}) {
 		if name == "" {
 			continue
 		}

@@ -134,6 +134,12 @@ func testDropin(m machine) {
 	}
 	m.Check(content("two") + "\n" + dropin)
 	m.summary("reload systemd's configuration", "restart test.service: its file changes")
+
+	// systemd lists it under another path where its directory is a link.
+	m.sh("mv /etc/systemd/system/test.service.d /etc/test.drop-ins; ln -s /etc/test.drop-ins /etc/systemd/system/test.service.d; systemctl daemon-reload")
+	m.Run(dropin)
+	m.summary()
+	m.sh("rm /etc/systemd/system/test.service.d; mv /etc/test.drop-ins /etc/systemd/system/test.service.d; systemctl daemon-reload")
 	m.Run(content("one"))
 	m.summary()
 

@@ -58,9 +58,7 @@ func checkUnit(ctx context.Context, r host.Reader, p unitParams) (*builtin.Chang
 	if err != nil {
 		return nil, err
 	}
-	if p.Dropin != "" && u.load == "loaded" && !slices.Contains(u.dropins, spec.Path) {
-		u.needReload = true // systemd 252 does not notice the first of a unit
-	}
+	u.needReload = u.needReload || p.unread(u, spec.Path)
 	if _, pending := builtin.DryRun(ctx); !pending {
 		if err := p.possible(u); err != nil {
 			return nil, err
@@ -150,6 +148,13 @@ func (p unitParams) checkReload(ctx context.Context, r host.Reader, u unit, own 
 	return fmt.Errorf("reload_if_newer: neither the content nor another file of %s says how it is reloaded: add ExecReload= or Type=notify-reload, or use restart_if_newer", u.name)
 }
 
+// unread reports whether systemd has not read the drop-in: 252 does not notice the first of a unit by itself. It goes by the name alone, for
+// systemd lists another of that name where that comes first, and resolves links among the directories.
+func (p unitParams) unread(u unit, at string) bool {
+	same := func(dropin string) bool { return path.Base(dropin) == path.Base(at) }
+	return p.Dropin != "" && (u.load == "loaded" || u.load == "bad-setting") && !slices.ContainsFunc(u.dropins, same)
+}
+
 // possible says why the unit cannot be brought to the state asked for.
 func (p unitParams) possible(u unit) error {
 	switch {
@@ -218,7 +223,7 @@ func (p unitParams) planTemplate(ctx context.Context, r host.Reader, name, path 
 			return nil, err
 		}
 		g.running, g.enabled = nil, nil
-		stale = stale || u.needReload
+		stale = stale || u.needReload || p.unread(u, path)
 		u.needReload = false // once for all, below
 		restart, err := g.plan(ctx, r, u, false)
 		if err != nil {
