@@ -77,13 +77,15 @@ func planNew(ctx context.Context, r host.Reader, s Spec, link *host.Info) (*buil
 	if err := want(ctx, r, s.Attributes).known(); err != nil {
 		return nil, err
 	}
-	summary := "create " + s.Path
 	if link != nil {
-		summary = fmt.Sprintf("replace the link %s -> %s by a file", s.Path, link.Target)
-	} else if err := needParent(ctx, r, s.Path); err != nil {
+		c := s.create(fmt.Sprintf("replace the link %s -> %s by a file", s.Path, link.Target))
+		c.Replaces = []string{s.Path}
+		return c, nil
+	}
+	if err := needParent(ctx, r, s.Path); err != nil {
 		return nil, err
 	}
-	return s.create(summary), nil
+	return s.create("create " + s.Path), nil
 }
 
 // create makes a file that is not there.

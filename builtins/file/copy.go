@@ -282,14 +282,15 @@ func (o original) planNew(p string, link *host.Info, w *wanted) (*builtin.Change
 		executable := fs.FileMode(0o755)
 		a.Mode = &executable
 	}
-	summary := "create " + p
+	summary, replaces := "create "+p, []string(nil)
 	if link != nil {
-		summary = fmt.Sprintf("replace the link %s -> %s by a file", p, link.Target)
+		summary, replaces = fmt.Sprintf("replace the link %s -> %s by a file", p, link.Target), []string{p}
 	}
 	c := &builtin.Change{
-		Summary: []string{with(summary, size(o.info.Size()), describe(a))},
-		Writes:  Dated(p),
-		Apply:   func(ctx context.Context, h host.Host) error { return o.write(ctx, h, p, a) },
+		Summary:  []string{with(summary, size(o.info.Size()), describe(a))},
+		Writes:   Dated(p),
+		Replaces: replaces,
+		Apply:    func(ctx context.Context, h host.Host) error { return o.write(ctx, h, p, a) },
 	}
 	if o.show {
 		after, err := fs.ReadFile(o.fs, o.name)

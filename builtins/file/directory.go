@@ -40,7 +40,7 @@ func PlanDirectory(ctx context.Context, r host.Reader, p string, a host.Attribut
 		return attributes.change(end), err
 	}
 	if end != p {
-		return nil, fmt.Errorf("path %s is a link to %s, which does not exist: make that, or remove the link first", p, end)
+		return nil, danglingLink(p, end)
 	}
 	if err := want(ctx, r, a).known(); err != nil {
 		return nil, err
@@ -60,6 +60,9 @@ func missingParents(ctx context.Context, r host.Reader, p string) ([]string, err
 	var missing []string
 	for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
 		info, err := isDirectory(ctx, r, dir)
+		if host.Missing(err) { // the machine, or not known
+			return nil, err
+		}
 		if err != nil {
 			return nil, fmt.Errorf("path %s: above it: %w", p, err)
 		}

@@ -27,10 +27,11 @@ func checkLink(ctx context.Context, r host.Reader, p linkParams) (*builtin.Chang
 		return nil, err
 	}
 	c := &builtin.Change{
-		Summary: []string{fmt.Sprintf("link %s -> %s", p.Path, p.Target)},
-		Diffs:   []builtin.Diff{{Path: p.Path, After: "link to " + p.Target + "\n"}},
-		Writes:  Dated(p.Path),
-		Apply:   func(ctx context.Context, h host.Host) error { return h.Symlink(ctx, p.Target, p.Path) },
+		Summary:  []string{fmt.Sprintf("link %s -> %s", p.Path, p.Target)},
+		Diffs:    []builtin.Diff{{Path: p.Path, After: "link to " + p.Target + "\n"}},
+		Writes:   Dated(p.Path),
+		Replaces: []string{p.Path},
+		Apply:    func(ctx context.Context, h host.Host) error { return h.Symlink(ctx, p.Target, p.Path) },
 	}
 	switch {
 	case info == nil:

@@ -59,10 +59,21 @@ func isDirectory(ctx context.Context, r host.Reader, p string) (*host.Info, erro
 func needParent(ctx context.Context, r host.Reader, p string) error {
 	dir := path.Dir(path.Clean(p))
 	info, err := isDirectory(ctx, r, dir)
-	if err == nil && info == nil {
-		return host.NotThere("no directory %s on the machine: file.directory makes it", dir)
+	if err != nil || info != nil {
+		return err
 	}
-	return err
+	switch link, err := statAny(ctx, r, dir); {
+	case err != nil:
+		return err
+	case link != nil && link.Mode&fs.ModeSymlink != 0:
+		return danglingLink(dir, link.Target)
+	}
+	return host.NotThere("no directory %s on the machine: file.directory makes it", dir)
+}
+
+// danglingLink is the error where a directory is wanted and a link to nothing stands.
+func danglingLink(p, target string) error {
+	return host.NotThere("path %s is a link to %s, which does not exist: make that, or remove the link first", p, target)
 }
 
 // maxLinks is how many links are followed, as in path_resolution(7).

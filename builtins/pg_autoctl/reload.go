@@ -132,12 +132,12 @@ func (l loaded) newer(ctx context.Context, r host.Reader, server string) ([]stri
 	for i, name := range l.Files {
 		looks.Go(func() error {
 			trail, err := file.Trail(inner, r, name)
-			if errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			}
 			changed[i] = slices.ContainsFunc(trail, func(at file.Place) bool {
 				return slices.Contains(written, at.Path) || !read && at.Info != nil && at.Info.ModTime.After(l.At)
 			})
+			if changed[i] || errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
 			return err
 		})
 	}

@@ -152,6 +152,10 @@ type Change struct {
 	// run has what Unread and LastReader say of them.
 	Writes, Readers []string
 
+	// Replaces are the paths where something else stands then, through which another place may be reached: a link, or nothing. What a dry run
+	// would look at there, or below, is not known.
+	Replaces []string
+
 	// Apply makes the change. A nil Apply means that there is nothing to change.
 	Apply func(ctx context.Context, h host.Host) error
 
@@ -181,6 +185,7 @@ func Join(changes ...*Change) *Change {
 		all.Diffs = append(all.Diffs, c.Diffs...)
 		all.Writes = append(all.Writes, c.Writes...)
 		all.Readers = append(all.Readers, c.Readers...)
+		all.Replaces = append(all.Replaces, c.Replaces...)
 	}
 	all.Apply = func(ctx context.Context, h host.Host) error {
 		for _, c := range needed {

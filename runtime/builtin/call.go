@@ -72,7 +72,8 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	change, err := a.Check(ctx, reader, p)
 	if _, pending := DryRun(ctx); err != nil && pending && host.Missing(err) {
 		why := strings.TrimPrefix(firstLine(err), on.Name+": ")
-		scope.Hosts.Announce(on, Announcement{Builtin: name, Object: event.Object, Writes: []string{event.Object}, Vague: true}) // most likely, where it is a file
+		what := []string{event.Object} // most likely, where it is a file
+		scope.Hosts.Announce(on, Announcement{Builtin: name, Object: event.Object, Writes: what, Replaces: what, Vague: true})
 		event.Status, event.Summary = Unknown, []string{strings.TrimSpace("would change "+event.Object) + "; details not known until applied (" + why + ")"}
 		report()
 		return newResult(scope, name, true, "", a.Result, nil), nil
@@ -85,7 +86,7 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	}
 	if change.Needed() {
 		if scope.Check {
-			scope.Hosts.Announce(on, Announcement{Builtin: name, Object: event.Object, Writes: change.Writes, Readers: change.Readers})
+			scope.Hosts.Announce(on, Announcement{Builtin: name, Object: event.Object, Writes: change.Writes, Readers: change.Readers, Replaces: change.Replaces})
 		} else {
 			writer, err := scope.Hosts.Host(on)
 			if err != nil {

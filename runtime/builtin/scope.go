@@ -51,9 +51,9 @@ type Hosts interface {
 
 // Announcement is a change that a dry run would make.
 type Announcement struct {
-	Builtin, Object string   // see Event
-	Writes, Readers []string // see Change
-	Vague           bool     // details are not known: what is written may be other files, too
+	Builtin, Object           string   // see Event
+	Writes, Readers, Replaces []string // see Change
+	Vague                     bool     // details are not known: what is written may be other files, too
 }
 
 // Announcements is what a dry run would have changed by now, for Hosts to embed. The zero value is ready.

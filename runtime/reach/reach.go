@@ -96,17 +96,12 @@ func (o owned) Incus(ctx context.Context) (*incus.Server, error) {
 // Instance is the name of the host's Incus instance; empty for a local host.
 func (o owned) Instance() string { return o.host.Instance }
 
-// machine is what the builtins get for a host: one of the two below.
+// machine is what the builtins get for a host: looking in a dry run, else acting.
 type machine interface {
 	host.Reader
 	incus.Owned
 	Connect(ctx context.Context) error
 	Close() error
-}
-
-type looking struct {
-	*transport.Reader
-	owned
 }
 
 type acting struct {
@@ -153,7 +148,7 @@ func (h *Hosts) machine(on *inventory.Host) (machine, error) {
 	}
 	session := transport.NewSession(on.Name, way, h.readOnly)
 	if h.readOnly {
-		h.hosts[on.Name] = looking{&session.Reader, daemon}
+		h.hosts[on.Name] = looking{&session.Reader, daemon, &places{by: map[string]*host.Replaced{}}}
 	} else {
 		h.hosts[on.Name] = acting{session, daemon}
 	}
