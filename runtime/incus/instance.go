@@ -182,8 +182,14 @@ func (s *Server) HasSnapshots(ctx context.Context, name string) (bool, error) {
 }
 
 func (s *Server) absent(name string) error {
-	return fmt.Errorf("no instance %q on %s: %w", name, s, host.ErrAbsent)
+	return absentError(fmt.Sprintf("no instance %q on %s: correct the name, or make it with incus.instance", name, s))
 }
+
+// absentError is host.ErrAbsent of one instance.
+type absentError string
+
+func (e absentError) Error() string { return string(e) }
+func (e absentError) Unwrap() error { return host.ErrAbsent }
 
 // instanceError makes a 404 host.ErrAbsent.
 func (s *Server) instanceError(name string, err error) error {

@@ -321,7 +321,7 @@ func (p *process) why(ctx context.Context, patience time.Duration) error {
 	}
 	switch {
 	case p.rc == 137 || p.rc == 129:
-		return p.unreachable(errors.New("its agent was killed: the instance was stopped or restarted, or ran out of memory"))
+		return p.unreachable(errors.New("its agent was killed: the instance was stopped, restarted or deleted, or ran out of memory"))
 	case p.rc == 143:
 		return p.unreachable(errors.New("its agent was ended: the instance is shutting down or restarting"))
 	case p.waitErr != nil:
