@@ -152,7 +152,7 @@ func (u unit) reloadable(ctx context.Context) error {
 	case u.canReload || u.load != "loaded" || u.needReload || unsure(ctx):
 		return nil
 	}
-	return fmt.Errorf("reload_if_newer: %s cannot be reloaded, for it has no ExecReload=: use restart_if_newer", u.name)
+	return fmt.Errorf("reload_if_newer: %s cannot be reloaded, for it has no ExecReload=: use restart_if_newer, or name the files in the call that adds ExecReload=, or in a later one", u.name)
 }
 
 // expected reports whether the unit runs or is stopped, or would be by then in a dry run.

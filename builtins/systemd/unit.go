@@ -18,7 +18,7 @@ import (
 type unitParams struct {
 	Name    string       `star:"name,required" doc:"The unit's name; without a suffix, a service's."`
 	Content builtin.Text `star:"content,required" doc:"The whole content of the file."`
-	Dropin  string       `star:"dropin" doc:"The name of a drop-in: the file is then /etc/systemd/system/NAME.d/DROPIN.conf, and the unit must exist."`
+	Dropin  string       `star:"dropin" doc:"The name of a drop-in, its .conf left out or not: the file is then /etc/systemd/system/NAME.d/DROPIN.conf, and the unit must exist."`
 
 	Enabled builtin.Optional[bool]   `star:"enabled" doc:"Whether the unit starts at boot; None: as it is."`
 	State   builtin.Optional[string] `star:"state" choices:"started stopped" doc:"started or stopped; None: as it is."`
