@@ -138,9 +138,12 @@ func (l *lab) hurry() {
 // healTime bounds how long the formation takes to be healthy again.
 const healTime = 2 * time.Minute
 
-// heal starts what a test stopped and waits until the formation is healthy.
+// heal starts what a test stopped and waits until the formation is healthy. What a test that failed left of it is not left to the next.
 func (l *lab) heal() {
 	l.t.Helper()
+	if l.t.Failed() {
+		l.t.Logf("put back:\n%s", run(command("postgres_ha.star")).out)
+	}
 	// Not the test's own context, which has ended in a clean-up.
 	ctx, cancel := context.WithTimeout(context.Background(), healTime)
 	defer cancel()
@@ -331,10 +334,13 @@ func (p *process) printed() string {
 	return p.out.String()
 }
 
+// untilTime bounds how long a process takes to print something: packages of a new machine are installed meanwhile, beside another test.
+const untilTime = 10 * time.Minute
+
 // until waits until the process has printed a text.
 func (p *process) until(text string) {
 	p.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(p.printed(), text); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(untilTime); !strings.Contains(p.printed(), text); time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-p.done:
 			p.t.Fatalf("ended before it printed %q:\n%s", text, p.printed())
