@@ -221,7 +221,7 @@ func TestKilledRun(t *testing.T) {
 	l.lose(standby)
 	for _, done := range []string{"incus.instance: create instance " + standby, "tls.certificate: give " + standby, "pg_autoctl.node: create the standby"} {
 		p := l.start(command("postgres_ha.star"))
-		p.until(done)
+		p.within(10*time.Minute, done) // a new machine's packages are installed meanwhile
 		if err := p.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}

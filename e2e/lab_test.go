@@ -62,7 +62,7 @@ func newLabAlone(t *testing.T) *lab {
 		t.Fatal(why)
 	}
 	l.heal()
-	t.Cleanup(l.heal)
+	t.Cleanup(l.putBack)
 	return l
 }
 
@@ -138,12 +138,20 @@ func (l *lab) hurry() {
 // healTime bounds how long the formation takes to be healthy again.
 const healTime = 2 * time.Minute
 
-// heal starts what a test stopped and waits until the formation is healthy. What a test that failed left of it is not left to the next.
-func (l *lab) heal() {
+// putBack heals the formation after a test. What one that failed left of it is not left to the next.
+func (l *lab) putBack() {
 	l.t.Helper()
 	if l.t.Failed() {
-		l.t.Logf("put back:\n%s", run(command("postgres_ha.star")).out)
+		if r := bringUp("postgres_ha.star"); r.code != 0 {
+			l.t.Errorf("the formation cannot be put back:\n%s", r.out)
+		}
 	}
+	l.heal()
+}
+
+// heal starts what a test stopped and waits until the formation is healthy.
+func (l *lab) heal() {
+	l.t.Helper()
 	// Not the test's own context, which has ended in a clean-up.
 	ctx, cancel := context.WithTimeout(context.Background(), healTime)
 	defer cancel()
@@ -334,13 +342,16 @@ func (p *process) printed() string {
 	return p.out.String()
 }
 
-// untilTime bounds how long a process takes to print something: packages of a new machine are installed meanwhile, beside another test.
-const untilTime = 10 * time.Minute
-
 // until waits until the process has printed a text.
 func (p *process) until(text string) {
 	p.t.Helper()
-	for deadline := time.Now().Add(untilTime); !strings.Contains(p.printed(), text); time.Sleep(10 * time.Millisecond) {
+	p.within(2*time.Minute, text)
+}
+
+// within is until for what may take longer.
+func (p *process) within(limit time.Duration, text string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(limit); !strings.Contains(p.printed(), text); time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-p.done:
 			p.t.Fatalf("ended before it printed %q:\n%s", text, p.printed())

@@ -55,6 +55,9 @@ func lookAtLists(ctx context.Context, r host.Reader) (lists, error) {
 	}
 	newest, err := newestSource(ctx, r)
 	l.changed = newest.After(l.refreshed)
+	if replaced := (*host.Replaced)(nil); errors.As(err, &replaced) {
+		l.changed, err = true, nil
+	}
 	return l, err
 }
 

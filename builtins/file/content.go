@@ -151,6 +151,9 @@ const maxShown = 512 << 10
 // current reads a regular file if that is needed to compare it with what is wanted, or to show how they
 // differ. Large files are compared by their hash.
 func current(ctx context.Context, r host.Reader, p string, info host.Info, wanted string) (content, error) {
+	if err := rewritten(ctx, r, p); err != nil {
+		return content{}, err
+	}
 	sameSize := info.Size == int64(len(wanted))
 	if sameSize && info.Size > maxShown {
 		has, err := r.Hash(ctx, p)

@@ -60,14 +60,14 @@ func missingParents(ctx context.Context, r host.Reader, p string) ([]string, err
 	var missing []string
 	for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
 		info, err := isDirectory(ctx, r, dir)
-		if host.Missing(err) { // the machine, or not known
-			return nil, err
-		}
 		if err != nil {
-			return nil, fmt.Errorf("path %s: above it: %w", p, err)
+			return nil, err
 		}
 		if info != nil {
 			break
+		}
+		if err := notDangling(ctx, r, dir); err != nil {
+			return nil, err
 		}
 		missing = append([]string{dir}, missing...)
 	}

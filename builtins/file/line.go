@@ -47,6 +47,9 @@ func checkLine(ctx context.Context, r host.Reader, p lineParams) (*builtin.Chang
 	if !info.Mode.IsRegular() {
 		return nil, notFile(end, info)
 	}
+	if err := rewritten(ctx, r, end); err != nil {
+		return nil, err
+	}
 	old, err := r.ReadFile(ctx, end)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package file
 import (
 	"context"
 	"io/fs"
+	"path"
+	"slices"
 	"time"
 
 	"github.com/pgrun/pgrun/runtime/builtin"
@@ -60,11 +62,26 @@ func list(ctx context.Context, r host.Reader, p pathParams) ([]string, error) {
 		return nil, err
 	}
 	found, err := r.ReadDir(ctx, p.Path)
+	if err != nil {
+		return nil, err
+	}
 	names := make([]string, len(found))
 	for i, f := range found {
 		names[i] = f.Name
 	}
-	return names, err
+	return foretold(ctx, r, p.Path, names), nil
+}
+
+// foretold are the names in a directory as they would be by then in a dry run.
+func foretold(ctx context.Context, r host.Reader, dir string, names []string) []string {
+	in := func(dir string) string { return host.Place(ctx, r, dir+"/.") }
+	for _, p := range builtin.Written(ctx) {
+		if path.IsAbs(p) && p != "/" && !slices.Contains(names, path.Base(p)) && in(path.Dir(p)) == in(dir) {
+			names = append(names, path.Base(p))
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func hash(ctx context.Context, r host.Reader, p pathParams) (string, error) {

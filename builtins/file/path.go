@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 )
 
@@ -62,22 +63,25 @@ func needParent(ctx context.Context, r host.Reader, p string) error {
 	if err != nil || info != nil {
 		return err
 	}
-	switch link, err := statAny(ctx, r, dir); {
-	case err != nil:
+	if err := notDangling(ctx, r, dir); err != nil {
 		return err
-	case link != nil && link.Mode&fs.ModeSymlink != 0:
-		return danglingLink(dir, link.Target)
 	}
 	return host.NotThere("no directory %s on the machine: file.directory makes it", dir)
+}
+
+// notDangling is an error where what is no directory is a link to nothing.
+func notDangling(ctx context.Context, r host.Reader, p string) error {
+	end, info, err := follow(ctx, r, p)
+	if err != nil || info != nil || end == p {
+		return err
+	}
+	return danglingLink(p, end)
 }
 
 // danglingLink is the error where a directory is wanted and a link to nothing stands.
 func danglingLink(p, target string) error {
 	return host.NotThere("path %s is a link to %s, which does not exist: make that, or remove the link first", p, target)
 }
-
-// maxLinks is how many links are followed, as in path_resolution(7).
-const maxLinks = 40
 
 // follow resolves a path whose last element may be a link. The Info is nil where nothing is at the end.
 func follow(ctx context.Context, r host.Reader, p string) (string, *host.Info, error) {
@@ -106,6 +110,36 @@ func Trail(ctx context.Context, r host.Reader, p string) ([]Place, error) {
 	return w.trail(start)
 }
 
+// Among reports whether a path is one of others, by another spelling of the directories above it if need be.
+func Among(ctx context.Context, r host.Reader, p string, others []string) bool {
+	if slices.Contains(others, p) {
+		return true
+	}
+	place := ""
+	for _, other := range others {
+		if path.Base(other) != path.Base(p) {
+			continue
+		}
+		if place == "" {
+			place = host.Place(ctx, r, p)
+		}
+		if host.Place(ctx, r, other) == place {
+			return true
+		}
+	}
+	return false
+}
+
+// rewritten is an error in a dry run where an earlier step would have written a file: what is in it now says nothing.
+func rewritten(ctx context.Context, r host.Reader, p string) error {
+	for _, a := range builtin.Pending(ctx) {
+		if Among(ctx, r, p, a.Writes) {
+			return &host.Replaced{Path: p, By: a.Builtin}
+		}
+	}
+	return nil
+}
+
 // walk is the way to one path's end.
 type walk struct {
 	ctx   context.Context
@@ -122,8 +156,8 @@ func (w *walk) trail(p string) ([]Place, error) {
 		if err != nil || info == nil || info.Mode&fs.ModeSymlink == 0 {
 			return all, err
 		}
-		if w.links++; w.links > maxLinks {
-			return all, fmt.Errorf("path %s: more than %d links, one behind the other: correct them", w.asked, maxLinks)
+		if w.links++; w.links > host.MaxLinks {
+			return all, fmt.Errorf("path %s: more than %d links, one behind the other: correct them", w.asked, host.MaxLinks)
 		}
 		if p, err = w.from(path.Dir(p), info.Target); err != nil {
 			return all, err

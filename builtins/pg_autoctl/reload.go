@@ -1,6 +1,7 @@
 package pgautoctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,27 +129,38 @@ func checkReload(ctx context.Context, r host.Reader, p reloadParams) (*builtin.C
 func (l loaded) newer(ctx context.Context, r host.Reader, server string) ([]string, error) {
 	written, read := builtin.Unread(ctx, server)
 	changed := make([]bool, len(l.Files))
+	unknown := make([]error, len(l.Files))
 	looks, inner := errgroup.WithContext(ctx)
 	for i, name := range l.Files {
 		looks.Go(func() error {
 			trail, err := file.Trail(inner, r, name)
 			changed[i] = slices.ContainsFunc(trail, func(at file.Place) bool {
-				return slices.Contains(written, at.Path) || !read && at.Info != nil && at.Info.ModTime.After(l.At)
+				return file.Among(inner, r, at.Path, written) || !read && at.Info != nil && at.Info.ModTime.After(l.At)
 			})
-			if changed[i] || errors.Is(err, fs.ErrNotExist) {
+			replaced := (*host.Replaced)(nil)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return nil
+			case errors.As(err, &replaced):
+				unknown[i] = err
 				return nil
 			}
 			return err
 		})
 	}
-	err := looks.Wait()
+	if err := looks.Wait(); err != nil {
+		return nil, err
+	}
 	var newer []string
 	for i, file := range l.Files {
 		if changed[i] {
 			newer = append(newer, file)
 		}
 	}
-	return newer, err
+	if len(newer) == 0 {
+		return nil, cmp.Or(unknown...)
+	}
+	return newer, nil
 }
 
 // bad lists what is wrong with the files; after they have been read, settings among it that would keep the

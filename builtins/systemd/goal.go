@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -170,7 +169,7 @@ func (u unit) expected(ctx context.Context) (running, stopped bool) {
 
 // stays fails for a unit that would be gone when its work is done, as its files are by then.
 func (u unit) stays(ctx context.Context, r host.Reader) error {
-	if !u.ended() || u.rewritten(ctx) {
+	if !u.ended() || u.rewritten(ctx) || u.load == "bad-setting" { // of which systemd knows no Type=, and says why when it is to start
 		return nil
 	}
 	if u.needReload {
@@ -203,10 +202,11 @@ func (u unit) startReads() []string { return []string{u.reader(), u.reloadReads(
 // leads to is, too; what the kernel follows on the way there is not looked at.
 func changedSince(ctx context.Context, r host.Reader, reader string, last time.Time, paths []string) (string, error) {
 	written, read := builtin.Unread(ctx, reader)
+	var unknown error // unless another file says all
 	for _, p := range paths {
 		trail, err := file.Trail(ctx, r, p)
 		for _, at := range trail {
-			if slices.Contains(written, at.Path) {
+			if file.Among(ctx, r, at.Path, written) {
 				return at.Path, nil
 			}
 			if at.Info == nil || read {
@@ -216,11 +216,13 @@ func changedSince(ctx context.Context, r host.Reader, reader string, last time.T
 				return at.Path, err
 			}
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if replaced := (*host.Replaced)(nil); errors.As(err, &replaced) && !replaced.Gone {
+			unknown = cmp.Or(unknown, err)
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
 	}
-	return "", nil
+	return "", unknown
 }
 
 // isOlder reports whether a time is before a file's, and that is not in the future.

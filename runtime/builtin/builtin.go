@@ -152,8 +152,8 @@ type Change struct {
 	// run has what Unread and LastReader say of them.
 	Writes, Readers []string
 
-	// Replaces are the paths where something else stands then, through which another place may be reached: a link, or nothing. What a dry run
-	// would look at there, or below, is not known.
+	// Replaces are the paths where something else stands then, through which another place may be reached: a link, or, where they are not
+	// among Writes, nothing. What a dry run would look at there, or below, is not known, or not there.
 	Replaces []string
 
 	// Apply makes the change. A nil Apply means that there is nothing to change.

@@ -70,10 +70,9 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	}
 	ctx := scope.contextOf(on)
 	change, err := a.Check(ctx, reader, p)
-	if _, pending := DryRun(ctx); err != nil && pending && host.Missing(err) {
+	if notKnown(ctx, err) {
 		why := strings.TrimPrefix(firstLine(err), on.Name+": ")
-		what := []string{event.Object} // most likely, where it is a file
-		scope.Hosts.Announce(on, Announcement{Builtin: name, Object: event.Object, Writes: what, Replaces: what, Vague: true})
+		scope.Hosts.Announce(on, Announcement{Builtin: name, Object: event.Object, Writes: []string{event.Object}, Vague: true}) // most likely, where it is a file
 		event.Status, event.Summary = Unknown, []string{strings.TrimSpace("would change "+event.Object) + "; details not known until applied (" + why + ")"}
 		report()
 		return newResult(scope, name, true, "", a.Result, nil), nil
@@ -103,6 +102,14 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	return newResult(scope, name, change.Needed(), event.Diff, a.Result, change.Learned), nil
 }
 
+// notKnown reports whether an error of a look in a dry run says only that an earlier step has not been made. What that would have replaced may
+// be another host's.
+func notKnown(ctx context.Context, err error) bool {
+	var replaced *host.Replaced
+	_, pending := DryRun(ctx)
+	return pending && host.Missing(err) || errors.As(err, &replaced)
+}
+
 func (l *Look[P, R]) value(module string) *starlark.Builtin {
 	name := qualified(module, l.Name)
 	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (_ starlark.Value, err error) {
@@ -124,7 +131,7 @@ func (l *Look[P, R]) value(module string) *starlark.Builtin {
 			}
 		}
 		var undetermined *outcome.Undetermined
-		if _, pending := DryRun(ctx); pending && host.Missing(err) && !errors.As(err, &undetermined) {
+		if notKnown(ctx, err) && !errors.As(err, &undetermined) {
 			return nil, &outcome.Undetermined{What: on.Name + ": " + name, Err: err}
 		}
 		return nil, failure(scope.Context, on.Name, name, err)

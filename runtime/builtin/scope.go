@@ -140,6 +140,12 @@ func Unread(ctx context.Context, reader string) (paths []string, read bool) {
 	return paths, false
 }
 
+// Pending returns what a dry run would have changed on the call's host by then.
+func Pending(ctx context.Context) []Announcement {
+	s, _ := ctx.Value(callKey{}).(state)
+	return s.announced
+}
+
 // Written returns what a dry run would have written on the call's host by then.
 func Written(ctx context.Context) (paths []string) {
 	s, _ := ctx.Value(callKey{}).(state)

@@ -42,10 +42,21 @@ func (e notThere) Error() string { return string(e) }
 func (e notThere) Unwrap() error { return fs.ErrNotExist }
 
 // Replaced is the error of a look in a dry run at, or through, a path where an earlier step would have put something else: what is there now
-// says nothing.
-type Replaced struct{ Path, By string }
+// says nothing. Where nothing would be left there it counts as fs.ErrNotExist.
+type Replaced struct {
+	Path, By string
+	Gone     bool
+}
 
-func (e *Replaced) Error() string { return fmt.Sprintf("%s would change %s first", e.By, e.Path) }
+func (e *Replaced) Error() string {
+	if e.Gone {
+		return fmt.Sprintf("%s would remove %s first", e.By, e.Path)
+	}
+	return fmt.Sprintf("%s would change %s first", e.By, e.Path)
+}
+
+// Is has what is gone be fs.ErrNotExist.
+func (e *Replaced) Is(target error) bool { return e.Gone && target == fs.ErrNotExist }
 
 // Failed is the error that builtins make of a command's non-zero exit code.
 type Failed struct {
@@ -77,12 +88,11 @@ func Succeeded(c Command) func(Output, error) (Output, error) {
 }
 
 // Missing reports whether err says that something is not there (yet): a path, a program, the
-// machine itself or that it runs, what a look asked for, or what is to replace it. In a dry run of a host with changes pending, such an
+// machine itself or that it runs, or what a look asked for. In a dry run of a host with changes pending, such an
 // error means that the details are not known until those changes are made.
 func Missing(err error) bool {
 	var failed *Failed
-	var replaced *Replaced
 	var unreachable *Unreachable
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrAbsent) || errors.As(err, &failed) || errors.As(err, &replaced) ||
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrAbsent) || errors.As(err, &failed) ||
 		errors.As(err, &unreachable) && unreachable.Down
 }

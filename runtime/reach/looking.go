@@ -6,9 +6,10 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"strings"
+	"slices"
 	"sync"
 
+	"github.com/pgrun/pgrun/runtime/builtin"
 	"github.com/pgrun/pgrun/runtime/host"
 	"github.com/pgrun/pgrun/runtime/transport"
 )
@@ -25,6 +26,8 @@ type places struct {
 	mu   sync.Mutex
 	seen int                       // of what was announced
 	by   map[string]*host.Replaced // never written to, as others read it
+
+	infos sync.Map // of directories and links, by path
 }
 
 // Stat is that of host.Reader.
@@ -42,7 +45,17 @@ func (l looking) ReadFile(ctx context.Context, p string) ([]byte, error) {
 // ReadDir is that of host.Reader.
 func (l looking) ReadDir(ctx context.Context, p string) ([]host.Info, error) {
 	found, err := l.Reader.ReadDir(ctx, p)
-	return found, l.known(ctx, followed(p), err)
+	if err = l.known(ctx, followed(p), err); err != nil {
+		return nil, err
+	}
+	if others := l.replaced(ctx); len(others) > 0 {
+		dir, _ := l.walk(ctx, followed(p), others)
+		found = slices.DeleteFunc(found, func(i host.Info) bool {
+			by := others[path.Join(dir, i.Name)]
+			return by != nil && by.Gone
+		})
+	}
+	return found, nil
 }
 
 // Hash is that of host.Reader.
@@ -76,52 +89,63 @@ func (l looking) replaced(ctx context.Context) map[string]*host.Replaced {
 	defer l.others.mu.Unlock()
 	announced := l.hosts.Announced(l.host)
 	for _, a := range announced[l.others.seen:] {
+		by := maps.Clone(l.others.by)
+		l.written(ctx, a, by)
 		for _, other := range a.Replaces {
-			if !path.IsAbs(other) { // what is vague may be about no file
-				continue
-			}
-			if at, before := l.walk(ctx, followed(path.Dir(path.Clean(other))), l.others.by); before == nil {
-				l.others.by = maps.Clone(l.others.by)
-				l.others.by[path.Join(at, path.Base(other))] = &host.Replaced{Path: other, By: a.Builtin}
+			if dir, before := l.walk(ctx, followed(path.Dir(path.Clean(other))), by); before == nil {
+				gone := !slices.Contains(a.Writes, other)
+				by[path.Join("/", dir, path.Base(other))] = &host.Replaced{Path: other, By: a.Builtin, Gone: gone}
 			}
 		}
+		if ctx.Err() != nil { // then not all was found out
+			break
+		}
+		l.others.by = by
+		l.others.seen++
 	}
-	l.others.seen = len(announced)
 	return l.others.by
 }
 
-// maxLinks is how many links are followed, as in path_resolution(7).
-const maxLinks = 40
-
-// walk goes to the end of a path as the kernel does, and to the first place of another thing if one is on the way. Where it can go no further,
-// the rest of the path is as it stands: who looks there is told why.
-func (l looking) walk(ctx context.Context, p string, others map[string]*host.Replaced) (at string, by *host.Replaced) {
-	at = "/"
-	for rest, links := strings.Split(p, "/"), 0; len(rest) > 0; {
-		name := rest[0]
-		rest = rest[1:]
-		if name == "" || name == "." {
-			continue
-		}
-		next := path.Join(at, name) // of a .. the parent, as no link leads to at
-		if by := others[next]; by != nil {
-			return next, by
-		}
-		if len(rest) == 0 {
-			return next, nil
-		}
-		switch info, err := l.Reader.Stat(ctx, next); {
-		case err == nil && info.Mode&fs.ModeSymlink == 0:
-			at = next
-		case err == nil && links < maxLinks:
-			links++
-			if path.IsAbs(info.Target) {
-				at = "/"
+// written has what was to be gone not be so where something is written to its place, or below.
+func (l looking) written(ctx context.Context, a builtin.Announcement, by map[string]*host.Replaced) {
+	if !slices.ContainsFunc(slices.Collect(maps.Values(by)), func(r *host.Replaced) bool { return r.Gone }) {
+		return
+	}
+	for _, p := range a.Writes {
+		for place := range host.Walk(ctx, l.remembered(), p) {
+			if r := by[place]; r != nil && r.Gone {
+				by[place] = &host.Replaced{Path: r.Path, By: a.Builtin}
 			}
-			rest = append(strings.Split(info.Target, "/"), rest...)
-		default:
-			return path.Join(next, path.Join(rest...)), nil
 		}
 	}
-	return at, nil
+}
+
+// walk returns the place of a path, or the error of another thing that would be on the way.
+func (l looking) walk(ctx context.Context, p string, others map[string]*host.Replaced) (place string, by *host.Replaced) {
+	for place = range host.Walk(ctx, l.remembered(), p) {
+		if by := others[place]; by != nil {
+			return place, by
+		}
+	}
+	return place, nil
+}
+
+// remembered is the machine, of which each directory on the way to others is looked at once: a dry run changes none.
+func (l looking) remembered() host.Reader { return remembering{l.Reader, &l.others.infos} }
+
+type remembering struct {
+	*transport.Reader
+	infos *sync.Map // by path
+}
+
+// Stat is that of host.Reader.
+func (r remembering) Stat(ctx context.Context, p string) (host.Info, error) {
+	if info, ok := r.infos.Load(p); ok {
+		return info.(host.Info), nil
+	}
+	info, err := r.Reader.Stat(ctx, p)
+	if err == nil && info.Mode&(fs.ModeDir|fs.ModeSymlink) != 0 {
+		r.infos.Store(p, info)
+	}
+	return info, err
 }
