@@ -61,8 +61,8 @@ func newLabAlone(t *testing.T) *lab {
 	if why := formationUp(); why != nil {
 		t.Fatal(why)
 	}
-	l.heal()
 	t.Cleanup(l.putBack)
+	l.heal()
 	return l
 }
 

@@ -270,7 +270,7 @@ func (p repositoryParams) planFetch(pins pins, expected *builtin.Change) *builti
 	change := &builtin.Change{Summary: []string{fmt.Sprintf("fetch the key %s from %s", pins, p.KeyURL)}}
 	if expected.Needed() {
 		change.Summary = append(change.Summary, expected.Summary...)
-		change.Diffs, change.Writes, change.Replaces = expected.Diffs, expected.Writes, expected.Replaces
+		change.Diffs, change.Writes, change.Replaces, change.Removes = expected.Diffs, expected.Writes, expected.Replaces, expected.Removes
 	}
 	change.Writes = append(change.Writes, file.Dated(p.keyPath(".asc"))...)
 	change.Apply = func(ctx context.Context, h host.Host) error {

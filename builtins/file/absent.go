@@ -45,10 +45,10 @@ func PlanAbsent(ctx context.Context, r host.Reader, p string, recursive bool) (*
 		}
 	}
 	return &builtin.Change{
-		Summary:  []string{summary},
-		Writes:   []string{path.Dir(p)},
-		Replaces: []string{p},
-		Apply:    func(ctx context.Context, h host.Host) error { return h.Remove(ctx, p, recursive) },
+		Summary: []string{summary},
+		Writes:  []string{path.Dir(p)},
+		Removes: []string{p},
+		Apply:   func(ctx context.Context, h host.Host) error { return h.Remove(ctx, p, recursive) },
 	}, nil
 }
 

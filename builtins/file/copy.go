@@ -243,9 +243,6 @@ func (o original) plan(ctx context.Context, r host.Reader, p string, info *host.
 	if err != nil {
 		return nil, err
 	}
-	if err := rewritten(ctx, r, p); err != nil {
-		return nil, err
-	}
 	same, err := o.same(ctx, r, p, info)
 	if err != nil {
 		return nil, err

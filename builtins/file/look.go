@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"path"
 	"slices"
@@ -74,14 +75,29 @@ func list(ctx context.Context, r host.Reader, p pathParams) ([]string, error) {
 
 // foretold are the names in a directory as they would be by then in a dry run.
 func foretold(ctx context.Context, r host.Reader, dir string, names []string) []string {
-	in := func(dir string) string { return host.Place(ctx, r, dir+"/.") }
-	for _, p := range builtin.Written(ctx) {
-		if path.IsAbs(p) && p != "/" && !slices.Contains(names, path.Base(p)) && in(path.Dir(p)) == in(dir) {
-			names = append(names, path.Base(p))
+	place := host.Place(ctx, r, dir+"/.")
+	for _, a := range builtin.Pending(ctx) {
+		if a.Vague && !a.OfFile() {
+			continue
+		}
+		for _, p := range a.Writes {
+			p = path.Clean(p)
+			if !path.IsAbs(p) || p == "/" || slices.Contains(names, path.Base(p)) || host.Place(ctx, r, path.Dir(p)+"/.") != place {
+				continue
+			}
+			if _, err := r.Stat(ctx, p); !isGone(err) {
+				names = append(names, path.Base(p))
+			}
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+// isGone reports whether a later step of the dry run would have removed what is looked at.
+func isGone(err error) bool {
+	var replaced *host.Replaced
+	return errors.As(err, &replaced) && replaced.Gone
 }
 
 func hash(ctx context.Context, r host.Reader, p pathParams) (string, error) {

@@ -139,7 +139,7 @@ func (l loaded) newer(ctx context.Context, r host.Reader, server string) ([]stri
 			})
 			replaced := (*host.Replaced)(nil)
 			switch {
-			case errors.Is(err, fs.ErrNotExist):
+			case changed[i], errors.Is(err, fs.ErrNotExist):
 				return nil
 			case errors.As(err, &replaced):
 				unknown[i] = err

@@ -87,6 +87,12 @@ func testReload(m machine) {
 systemd.started(h, "test", reload_if_newer = ["` + p + `"])`)
 		m.summary("reload test.service: it was neither started nor reloaded by pgrun since /etc/test.conf was changed")
 	}
+	m.sh("mkdir /etc/test.d/below; touch -d '-1 hour' /etc/test.d/below/conf")
+	for written, read := range map[string]string{"/etc/test.d/below/conf": "/etc/test.there/below/conf", "/etc/test.there/below/conf": "/etc/test.d/below/conf"} {
+		m.Check(`file.content(h, "` + written + `", content = "by another path")
+systemd.started(h, "test", reload_if_newer = ["` + read + `"])`)
+		m.summary("reload test.service: it was neither started nor reloaded by pgrun since " + read + " was changed")
+	}
 	m.sh("touch /etc/test.conf")
 	m.Idempotent(linked)
 	m.sh("rm /etc/test.link; mkdir -p /etc/test.e/deep; ln -s ../test.conf /etc/test.e/relative; ln -sfn test.e /etc/test.there; touch /etc/test.conf")

@@ -379,6 +379,10 @@ func testFailures(m machine) {
 			m.t.Errorf("the journal of another start: %v", err)
 		}
 	}
+	for range 2 {
+		m.Fails(`systemd.unit(h, "badly", enabled = None, content = "[Service]\nRestart=always\n")`, "bad unit file setting", "no ExecStart=")
+	}
+	m.Run(`systemd.absent(h, "badly")`)
 	m.sh(`printf '[Service]\nExecStart=sh -c "echo whoops; exit 1"\n' > /etc/systemd/system/test.service
 ln -s test.service /etc/systemd/system/two.service
 systemctl daemon-reload`)

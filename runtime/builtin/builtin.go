@@ -152,9 +152,9 @@ type Change struct {
 	// run has what Unread and LastReader say of them.
 	Writes, Readers []string
 
-	// Replaces are the paths where something else stands then, through which another place may be reached: a link, or, where they are not
-	// among Writes, nothing. What a dry run would look at there, or below, is not known, or not there.
-	Replaces []string
+	// Replaces are the paths where something else stands then, through which another place may be reached, such as a link: what a dry run would
+	// look at there, or below, is not known. Removes are those where nothing does.
+	Replaces, Removes []string
 
 	// Apply makes the change. A nil Apply means that there is nothing to change.
 	Apply func(ctx context.Context, h host.Host) error
@@ -186,6 +186,7 @@ func Join(changes ...*Change) *Change {
 		all.Writes = append(all.Writes, c.Writes...)
 		all.Readers = append(all.Readers, c.Readers...)
 		all.Replaces = append(all.Replaces, c.Replaces...)
+		all.Removes = append(all.Removes, c.Removes...)
 	}
 	all.Apply = func(ctx context.Context, h host.Host) error {
 		for _, c := range needed {

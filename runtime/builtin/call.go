@@ -85,7 +85,10 @@ func (a *Action[P]) run(thread *starlark.Thread, scope *Scope, on *inventory.Hos
 	}
 	if change.Needed() {
 		if scope.Check {
-			scope.Hosts.Announce(on, Announcement{Builtin: name, Object: event.Object, Writes: change.Writes, Readers: change.Readers, Replaces: change.Replaces})
+			scope.Hosts.Announce(on, Announcement{
+				Builtin: name, Object: event.Object,
+				Writes: change.Writes, Readers: change.Readers, Replaces: change.Replaces, Removes: change.Removes,
+			})
 		} else {
 			writer, err := scope.Hosts.Host(on)
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,9 +52,10 @@ type Hosts interface {
 
 // Announcement is a change that a dry run would make.
 type Announcement struct {
-	Builtin, Object           string   // see Event
-	Writes, Readers, Replaces []string // see Change
-	Vague                     bool     // details are not known: what is written may be other files, too
+	Builtin, Object   string   // see Event
+	Writes, Readers   []string // see Change
+	Replaces, Removes []string // see Change
+	Vague             bool     // details are not known: what is written may be other files, too
 }
 
 // Announcements is what a dry run would have changed by now, for Hosts to embed. The zero value is ready.
@@ -171,8 +173,14 @@ func LastReader(ctx context.Context, readers ...string) string {
 // WritesUnknown reports whether a dry run would have changed the call's host by a step that does not say what it writes.
 func WritesUnknown(ctx context.Context) bool {
 	s, _ := ctx.Value(callKey{}).(state)
-	return slices.ContainsFunc(s.announced, func(a Announcement) bool { return a.Vague || len(a.Writes) == 0 })
+	return slices.ContainsFunc(s.announced, Announcement.WritesUnknown)
 }
+
+// OfFile reports whether a is about the path that it names, and nothing else.
+func (a Announcement) OfFile() bool { return strings.HasPrefix(a.Builtin, "file.") }
+
+// WritesUnknown reports whether other files may be written than a says.
+func (a Announcement) WritesUnknown() bool { return a.Vague || len(a.Writes) == 0 }
 
 // contextOf returns the context that a builtin called on the host gets.
 func (s *Scope) contextOf(on *inventory.Host) context.Context {

@@ -12,9 +12,15 @@ import (
 // MaxLinks is how many links are followed, as in path_resolution(7).
 const MaxLinks = 40
 
+// Still is what a Reader can be, too, where nothing moves meanwhile: its Remembering looks at each directory and link once.
+type Still interface{ Remembering() Reader }
+
 // Walk goes along a path as the kernel does, links followed but for one at its end, and yields the place of each thing on the way, to which no
 // link leads. Where it can go no further, the rest of the path is as it stands: who looks there is told why.
 func Walk(ctx context.Context, r Reader, p string) iter.Seq[string] {
+	if still, ok := r.(Still); ok {
+		r = still.Remembering()
+	}
 	return func(yield func(string) bool) {
 		at, lost := "/", false
 		for rest, links := strings.Split(p, "/"), 0; len(rest) > 0; {
@@ -38,6 +44,9 @@ func Walk(ctx context.Context, r Reader, p string) iter.Seq[string] {
 					at = "/"
 				}
 				rest = slices.Concat(strings.Split(info.Target, "/"), rest)
+				if !yield(at) { // a link to it may end there
+					return
+				}
 			default:
 				at, lost = next, err != nil || info.Mode&fs.ModeDir == 0
 			}

@@ -51,7 +51,7 @@ func (l looking) ReadDir(ctx context.Context, p string) ([]host.Info, error) {
 	if others := l.replaced(ctx); len(others) > 0 {
 		dir, _ := l.walk(ctx, followed(p), others)
 		found = slices.DeleteFunc(found, func(i host.Info) bool {
-			by := others[path.Join(dir, i.Name)]
+			by := others[path.Join("/", dir, i.Name)]
 			return by != nil && by.Gone
 		})
 	}
@@ -74,6 +74,9 @@ func (l looking) known(ctx context.Context, p string, err error) error {
 		return err
 	}
 	others := l.replaced(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
 	if len(others) == 0 {
 		return err
 	}
@@ -90,13 +93,9 @@ func (l looking) replaced(ctx context.Context) map[string]*host.Replaced {
 	announced := l.hosts.Announced(l.host)
 	for _, a := range announced[l.others.seen:] {
 		by := maps.Clone(l.others.by)
-		l.written(ctx, a, by)
-		for _, other := range a.Replaces {
-			if dir, before := l.walk(ctx, followed(path.Dir(path.Clean(other))), by); before == nil {
-				gone := !slices.Contains(a.Writes, other)
-				by[path.Join("/", dir, path.Base(other))] = &host.Replaced{Path: other, By: a.Builtin, Gone: gone}
-			}
-		}
+		l.refill(ctx, a, by)
+		l.replace(ctx, a, a.Replaces, false, by)
+		l.replace(ctx, a, a.Removes, true, by)
 		if ctx.Err() != nil { // then not all was found out
 			break
 		}
@@ -106,23 +105,33 @@ func (l looking) replaced(ctx context.Context) map[string]*host.Replaced {
 	return l.others.by
 }
 
-// written has what was to be gone not be so where something is written to its place, or below.
-func (l looking) written(ctx context.Context, a builtin.Announcement, by map[string]*host.Replaced) {
-	if !slices.ContainsFunc(slices.Collect(maps.Values(by)), func(r *host.Replaced) bool { return r.Gone }) {
-		return
+// replace notes what would stand elsewhere than at some paths, but for those which another such one is before.
+func (l looking) replace(ctx context.Context, a builtin.Announcement, paths []string, gone bool, by map[string]*host.Replaced) {
+	for _, p := range paths {
+		p = path.Clean(p)
+		if dir, before := l.walk(ctx, followed(path.Dir(p)), by); before == nil {
+			by[path.Join("/", dir, path.Base(p))] = &host.Replaced{Path: p, By: a.Builtin, Gone: gone}
+		}
+	}
+}
+
+// refill has what was to be gone not be so where something is written in its place, or below, or may be.
+func (l looking) refill(ctx context.Context, a builtin.Announcement, by map[string]*host.Replaced) {
+	for place, r := range by {
+		if r.Gone && a.WritesUnknown() && !a.OfFile() {
+			by[place] = &host.Replaced{Path: r.Path, By: r.By}
+		}
 	}
 	for _, p := range a.Writes {
-		for place := range host.Walk(ctx, l.remembered(), p) {
-			if r := by[place]; r != nil && r.Gone {
-				by[place] = &host.Replaced{Path: r.Path, By: a.Builtin}
-			}
+		if place, r := l.walk(ctx, p, by); r != nil && r.Gone {
+			by[place] = &host.Replaced{Path: r.Path, By: a.Builtin}
 		}
 	}
 }
 
 // walk returns the place of a path, or the error of another thing that would be on the way.
 func (l looking) walk(ctx context.Context, p string, others map[string]*host.Replaced) (place string, by *host.Replaced) {
-	for place = range host.Walk(ctx, l.remembered(), p) {
+	for place = range host.Walk(ctx, l, p) {
 		if by := others[place]; by != nil {
 			return place, by
 		}
@@ -130,8 +139,8 @@ func (l looking) walk(ctx context.Context, p string, others map[string]*host.Rep
 	return place, nil
 }
 
-// remembered is the machine, of which each directory on the way to others is looked at once: a dry run changes none.
-func (l looking) remembered() host.Reader { return remembering{l.Reader, &l.others.infos} }
+// Remembering is that of host.Still: a dry run moves nothing.
+func (l looking) Remembering() host.Reader { return remembering{l.Reader, &l.others.infos} }
 
 type remembering struct {
 	*transport.Reader
