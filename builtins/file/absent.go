@@ -2,7 +2,9 @@ package file
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -27,8 +29,14 @@ func PlanAbsent(ctx context.Context, r host.Reader, p string, recursive bool) (*
 	if p == "/" {
 		return nil, fmt.Errorf("path is the root directory")
 	}
-	info, err := statAny(ctx, r, p)
-	if err != nil || info == nil {
+	info, err := r.Stat(ctx, p)
+	if isGone(err) {
+		return nil, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, host.ErrAbsent) {
+		return nil, rewritten(ctx, r, p)
+	}
+	if err != nil {
 		return nil, err
 	}
 	summary := fmt.Sprintf("remove %s %s", kind(info.Mode), p)
@@ -38,6 +46,11 @@ func PlanAbsent(ctx context.Context, r host.Reader, p string, recursive bool) (*
 			return nil, err
 		}
 		if len(inside) > 0 && !recursive {
+			for _, entry := range inside {
+				if _, err := r.Stat(ctx, path.Join(p, entry.Name)); isReplaced(err) {
+					return nil, err
+				}
+			}
 			return nil, fmt.Errorf("path %s is a directory that is not empty (%s): say recursive = True to remove it with all below it", p, first(inside))
 		}
 		if len(inside) > 0 {

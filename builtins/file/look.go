@@ -2,7 +2,6 @@ package file
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"path"
 	"slices"
@@ -70,34 +69,36 @@ func list(ctx context.Context, r host.Reader, p pathParams) ([]string, error) {
 	for i, f := range found {
 		names[i] = f.Name
 	}
-	return foretold(ctx, r, p.Path, names), nil
+	return foretold(ctx, r, p.Path, names)
 }
 
 // foretold are the names in a directory as they would be by then in a dry run.
-func foretold(ctx context.Context, r host.Reader, dir string, names []string) []string {
-	place := host.Place(ctx, r, dir+"/.")
-	for _, a := range builtin.Pending(ctx) {
+func foretold(ctx context.Context, r host.Reader, dir string, names []string) ([]string, error) {
+	pending := builtin.Pending(ctx)
+	if len(pending) == 0 {
+		return names, nil
+	}
+	dir = directory(ctx, r, dir)
+	for _, a := range pending {
 		if a.Vague && !a.OfFile() {
 			continue
 		}
 		for _, p := range a.Writes {
 			p = path.Clean(p)
-			if !path.IsAbs(p) || p == "/" || slices.Contains(names, path.Base(p)) || host.Place(ctx, r, path.Dir(p)+"/.") != place {
-				continue
-			}
-			if _, err := r.Stat(ctx, p); !isGone(err) {
-				names = append(names, path.Base(p))
+			switch {
+			case !path.IsAbs(p), p == "/", directory(ctx, r, path.Dir(p)) != dir:
+			case a.Vague && a.Builtin == "file.absent":
+				return nil, &host.Replaced{Path: p, By: a.Builtin}
+			case slices.Contains(names, path.Base(p)):
+			default:
+				if _, err := r.Stat(ctx, p); !isGone(err) {
+					names = append(names, path.Base(p))
+				}
 			}
 		}
 	}
 	slices.Sort(names)
-	return names
-}
-
-// isGone reports whether a later step of the dry run would have removed what is looked at.
-func isGone(err error) bool {
-	var replaced *host.Replaced
-	return errors.As(err, &replaced) && replaced.Gone
+	return names, nil
 }
 
 func hash(ctx context.Context, r host.Reader, p pathParams) (string, error) {

@@ -115,19 +115,39 @@ func Among(ctx context.Context, r host.Reader, p string, others []string) bool {
 	if slices.Contains(others, p) {
 		return true
 	}
-	place := ""
+	dir := ""
 	for _, other := range others {
 		if path.Base(other) != path.Base(p) {
 			continue
 		}
-		if place == "" {
-			place = host.Place(ctx, r, p)
+		if dir == "" {
+			dir = directory(ctx, r, path.Dir(p))
 		}
-		if host.Place(ctx, r, other) == place {
+		if dir != "" && directory(ctx, r, path.Dir(other)) == dir {
 			return true
 		}
 	}
 	return false
+}
+
+// directory is the place of a directory; empty where the way to it would be another by then in a dry run.
+func directory(ctx context.Context, r host.Reader, dir string) string {
+	if still, ok := r.(host.Still); ok && isReplaced(still.Known(ctx, dir)) {
+		return ""
+	}
+	return host.Place(ctx, r, dir+"/.")
+}
+
+// isReplaced reports whether a look found what is not known in a dry run.
+func isReplaced(err error) bool {
+	var replaced *host.Replaced
+	return errors.As(err, &replaced) && !replaced.Gone
+}
+
+// isGone reports whether a look found nothing because a dry run would have removed it.
+func isGone(err error) bool {
+	var replaced *host.Replaced
+	return errors.As(err, &replaced) && replaced.Gone
 }
 
 // rewritten is an error in a dry run where an earlier step would have written a file: what is in it now says nothing.

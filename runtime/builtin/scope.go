@@ -176,8 +176,10 @@ func WritesUnknown(ctx context.Context) bool {
 	return slices.ContainsFunc(s.announced, Announcement.WritesUnknown)
 }
 
-// OfFile reports whether a is about the path that it names, and nothing else.
-func (a Announcement) OfFile() bool { return strings.HasPrefix(a.Builtin, "file.") }
+// OfFile reports whether a is about files that it names, and nothing else.
+func (a Announcement) OfFile() bool {
+	return strings.HasPrefix(a.Builtin, "file.") && !(a.Vague && a.Builtin == "file.copy") // of a tree
+}
 
 // WritesUnknown reports whether other files may be written than a says.
 func (a Announcement) WritesUnknown() bool { return a.Vague || len(a.Writes) == 0 }

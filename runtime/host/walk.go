@@ -12,8 +12,14 @@ import (
 // MaxLinks is how many links are followed, as in path_resolution(7).
 const MaxLinks = 40
 
-// Still is what a Reader can be, too, where nothing moves meanwhile: its Remembering looks at each directory and link once.
-type Still interface{ Remembering() Reader }
+// Still is what a Reader can be, too, where nothing moves meanwhile: in a dry run.
+type Still interface {
+	// Remembering looks at each directory and link once.
+	Remembering() Reader
+
+	// Known is *Replaced where a path, links followed, would be another by then. It looks at nothing else.
+	Known(ctx context.Context, path string) error
+}
 
 // Walk goes along a path as the kernel does, links followed but for one at its end, and yields the place of each thing on the way, to which no
 // link leads. Where it can go no further, the rest of the path is as it stands: who looks there is told why.

@@ -67,6 +67,9 @@ func (l looking) Hash(ctx context.Context, p string) (string, error) {
 // followed is a path whose end is followed where it is a link.
 func followed(p string) string { return p + "/." }
 
+// Known is that of host.Still.
+func (l looking) Known(ctx context.Context, p string) error { return l.known(ctx, followed(p), nil) }
+
 // known is the error of a look at a path, which something else that would stand on its way makes another one.
 func (l looking) known(ctx context.Context, p string, err error) error {
 	var unreachable *host.Unreachable
@@ -115,10 +118,10 @@ func (l looking) replace(ctx context.Context, a builtin.Announcement, paths []st
 	}
 }
 
-// refill has what was to be gone not be so where something is written in its place, or below, or may be.
+// refill has what was to be gone not be so where something is written in its place, or below, or may be: what runs writes more than it says.
 func (l looking) refill(ctx context.Context, a builtin.Announcement, by map[string]*host.Replaced) {
 	for place, r := range by {
-		if r.Gone && a.WritesUnknown() && !a.OfFile() {
+		if r.Gone && !a.OfFile() {
 			by[place] = &host.Replaced{Path: r.Path, By: r.By}
 		}
 	}
