@@ -119,7 +119,7 @@ func TestAgentEnds(t *testing.T) {
 		if err := session.Close(); err != nil {
 			t.Error(err)
 		}
-		if running("pgrep -f 'sleep 4711' | grep -vx $$") {
+		if running("pgrep -f '[s]leep 4711'") {
 			t.Errorf("the command runs on, %v after the session was closed", time.Since(began))
 		}
 		t.Logf("closing took %v", time.Since(began))
